@@ -1,0 +1,35 @@
+package peers
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// dieWithParent makes the kernel end the program when the test binary dies, be
+// it by a panic or by go test's time limit, when no cleanup runs.
+func dieWithParent(cmd *exec.Cmd) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+}
+
+// confine runs cmd as the given user and, if root is not empty, inside that
+// directory tree. It needs to be root itself. A server that starts unprivileged
+// has no privileges to drop, and keeps the parent-death signal, which the kernel
+// clears on a change of user.
+func confine(cmd *exec.Cmd, root string, uid, gid uint32) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Chroot:     root,
+		Credential: &syscall.Credential{Uid: uid, Gid: gid},
+	}
+}
+
+// halt stops a program where it is, or lets it go on.
+func halt(p *os.Process, yes bool) error {
+	if yes {
+		return p.Signal(syscall.SIGSTOP)
+	}
+	return p.Signal(syscall.SIGCONT)
+}

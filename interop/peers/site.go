@@ -1,0 +1,164 @@
+package peers
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// serverUser is the account both Debian packages make for the server.
+const serverUser = "mumble-server"
+
+// site is where one server lives: its directory, and how to run its program
+// there. Root runs the program as serverUser, as Debian would, inside the Debian
+// 13 tree if it comes from there; an ordinary user cannot do either and runs it
+// as himself, with the tree's own dynamic linker and libraries.
+type site struct {
+	dir  string // as this process sees it
+	seen string // as the program sees it
+	root string // chroot, or ""
+	uid  int    // of serverUser, or -1
+	gid  int
+	argv []string
+	env  []string
+}
+
+// newSite finds the program and makes a directory it may write to.
+func newSite(t testing.TB, kind ServerKind) *site {
+	t.Helper()
+	s := &site{uid: -1, gid: -1, env: []string{"LC_ALL=C.UTF-8", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}}
+	tree := ""
+	switch kind {
+	case Murmur134:
+		s.argv = []string{Tool(t, "murmurd")}
+	case Murmur15:
+		tree = filepath.Join(cacheDir(), "trixie")
+		if _, err := os.Stat(filepath.Join(tree, "usr/bin/mumble-server")); err != nil {
+			Missing(t, "the Debian 13 tree with mumble-server 1.5")
+		}
+		s.argv = []string{"/usr/bin/mumble-server"}
+	default:
+		t.Fatalf("peers: no such server: %v", kind)
+	}
+	parent := os.TempDir()
+	if os.Getuid() == 0 {
+		s.root = tree
+		s.uid, s.gid = account(t, filepath.Join("/", tree, "etc/passwd"))
+		if tree != "" {
+			parent = filepath.Join(tree, "tmp")
+		}
+	} else if tree != "" {
+		s.argv, s.env = withoutChroot(t, tree, s.argv[0], s.env)
+	}
+	dir, err := os.MkdirTemp(parent, "sotto-murmur-")
+	if err != nil {
+		t.Fatalf("peers: make a directory for %v: %v", kind, err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("peers: remove the directory of %v: %v", kind, err)
+		}
+	})
+	s.dir, s.seen = dir, dir
+	if s.root != "" {
+		s.seen = path.Join("/tmp", filepath.Base(dir))
+	}
+	s.own(t, dir)
+	return s
+}
+
+// account reads the user and group id of serverUser from a passwd file.
+func account(t testing.TB, passwd string) (uid, gid int) {
+	t.Helper()
+	b, err := os.ReadFile(passwd)
+	if err != nil {
+		t.Fatalf("peers: %v", err)
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Split(strings.TrimSpace(line), ":")
+		if len(f) < 4 || f[0] != serverUser {
+			continue
+		}
+		uid, err1 := strconv.Atoi(f[2])
+		gid, err2 := strconv.Atoi(f[3])
+		if err1 == nil && err2 == nil {
+			return uid, gid
+		}
+	}
+	Missing(t, "the account "+serverUser)
+	return -1, -1
+}
+
+// withoutChroot builds the command line and environment that run a program of
+// the tree with the tree's libraries from outside.
+func withoutChroot(t testing.TB, tree, program string, env []string) ([]string, []string) {
+	t.Helper()
+	triplet := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[runtime.GOARCH]
+	linkers, err := filepath.Glob(filepath.Join(tree, "usr/lib", triplet, "ld-linux-*.so.*"))
+	if triplet == "" || err != nil || len(linkers) == 0 {
+		Missing(t, "a dynamic linker in the Debian 13 tree for "+runtime.GOARCH)
+	}
+	lib := filepath.Join(tree, "usr/lib", triplet)
+	argv := []string{linkers[0], "--library-path", lib, filepath.Join(tree, program)}
+	return argv, append(env, "QT_PLUGIN_PATH="+filepath.Join(lib, "qt5/plugins"))
+}
+
+// own hands a path to the server's account.
+func (s *site) own(t testing.TB, name string) {
+	t.Helper()
+	if s.uid < 0 {
+		return
+	}
+	if err := os.Chown(name, s.uid, s.gid); err != nil {
+		t.Fatalf("peers: %v", err)
+	}
+}
+
+// inside is the path of a file of the site as the program sees it.
+func (s *site) inside(name string) string { return path.Join(s.seen, name) }
+
+// command is the server's program with arguments, ready to start.
+func (s *site) command(args ...string) *exec.Cmd {
+	argv := append(append([]string{}, s.argv...), args...)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = append(append([]string{}, s.env...), "HOME="+s.seen)
+	if s.uid >= 0 {
+		confine(cmd, s.root, uint32(s.uid), uint32(s.gid))
+	}
+	// Inside the tree the working directory must exist as well.
+	cmd.Dir = s.seen
+	return cmd
+}
+
+// write puts a file into the site, readable by the server alone.
+func (s *site) write(t testing.TB, name string, b []byte) {
+	t.Helper()
+	p := filepath.Join(s.dir, name)
+	if err := os.WriteFile(p, b, 0o600); err != nil {
+		t.Fatalf("peers: %v", err)
+	}
+	s.own(t, p)
+}
+
+// read returns a file of the site, nil if it is not there.
+func (s *site) read(name string) []byte {
+	b, err := os.ReadFile(filepath.Join(s.dir, name))
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// remove deletes a file of the site, which need not be there.
+func (s *site) remove(t testing.TB, name string) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(s.dir, name)); err != nil && !os.IsNotExist(err) {
+		t.Fatal(fmt.Errorf("peers: %w", err))
+	}
+}
