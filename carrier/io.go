@@ -1,0 +1,169 @@
+package carrier
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/sotto-voip/sotto/envelope"
+)
+
+// Priority orders what waits to be sent; lower values go first and equal ones
+// in the order they came (Sotto protocol §1.2). Values above PriorityUpdate
+// count as PriorityUpdate.
+type Priority uint8
+
+// The priorities, in the order they are served.
+const (
+	PriorityRemove  Priority = iota // Commits that remove somebody
+	PriorityWelcome                 // Welcome
+	PriorityAdd                     // Commits that add somebody
+	PriorityHello                   // Hello, Presence, KeyPackage requests and replies, SecretReady, Want
+	PriorityText                    // what people write
+	PriorityBeacon                  // Beacon, Report
+	PriorityUpdate                  // Commits that only refresh keys
+	priorities
+)
+
+// Input is something that happened: one of the types below.
+type Input interface{ isInput() }
+
+// Connected says that the server accepted us as Session (ServerSync). It
+// forgets everything of an earlier connection and starts probing. Session 0 is
+// no session of a Mumble server and means Disconnected.
+type Connected struct{ Session uint32 }
+
+// Limits is what the server allows in text (ServerConfig); 0 is no limit.
+// Lengths are in UTF-16 units. Before it came, Murmur's defaults hold.
+type Limits struct {
+	AllowHTML          bool
+	MessageLength      uint32
+	ImageMessageLength uint32
+}
+
+// PluginData is a PluginDataTransmission from the server. Those for which
+// IsOurs is false are ignored. Data is not kept.
+type PluginData struct {
+	From uint32
+	ID   string
+	Data []byte
+}
+
+// Text is a private text message from the server. Those for which IsText is
+// false are ignored.
+type Text struct {
+	From    uint32
+	Message string
+}
+
+// Spent says that the local Mumble client itself sent this many messages that
+// the server counts as text: TextMessage, UserState, ChannelState, ACL, Version.
+type Spent struct{ Texts int }
+
+// SpentPlugin says that the local Mumble client itself sent N plugin messages.
+type SpentPlugin struct{ N int }
+
+// Send asks to carry an object to sessions. Exactly one Delivered or Failed
+// with its Token follows. Our own session, 0 and doubles in To mean nothing.
+// To and the object's body must not be changed afterwards.
+type Send struct {
+	Token    uint64
+	Object   envelope.Object
+	To       []uint32
+	Priority Priority
+}
+
+// Disconnected says that the connection is gone. All that waits fails.
+type Disconnected struct{}
+
+// Tick says that nothing happened but that time passed; due when Deadline is reached.
+type Tick struct{}
+
+func (Connected) isInput()    {}
+func (Limits) isInput()       {}
+func (PluginData) isInput()   {}
+func (Text) isInput()         {}
+func (Spent) isInput()        {}
+func (SpentPlugin) isInput()  {}
+func (Send) isInput()         {}
+func (Disconnected) isInput() {}
+func (Tick) isInput()         {}
+
+// Output is something to do or to know: one of the types below. Outputs stand
+// in the carrier's order: a Delivered of regime E stands among the Received
+// exactly where the server put our own message.
+type Output interface{ isOutput() }
+
+// PluginOut is a PluginDataTransmission to send, with envelope.DataID. Our own
+// session is among To. Neither slice may be changed.
+type PluginOut struct {
+	To   []uint32
+	Data []byte
+}
+
+// TextOut is a private TextMessage to send to the sessions To, which may not
+// be changed.
+type TextOut struct {
+	To      []uint32
+	Message string
+}
+
+// RegimeChanged says what the server turned out to be; RegimeUnknown says that
+// this is no longer known.
+type RegimeChanged struct{ Regime Regime }
+
+// Received is an object somebody else sent. From is the server's word for who.
+type Received struct {
+	From   uint32
+	Object envelope.Object
+}
+
+// Delivered says that a Send is done. In regime E its echo came back, so the
+// server passed it on at this place in the order; in regime N it was handed to
+// the connection, and no more is known.
+type Delivered struct{ Token uint64 }
+
+// Failed says that a Send will not be carried: Reason is ErrNoEcho,
+// ErrQueueFull, ErrNoReceiver, ErrDisconnected, ErrEmpty or a *TooLongError.
+type Failed struct {
+	Token  uint64
+	Reason error
+}
+
+func (PluginOut) isOutput()     {}
+func (TextOut) isOutput()       {}
+func (RegimeChanged) isOutput() {}
+func (Received) isOutput()      {}
+func (Delivered) isOutput()     {}
+func (Failed) isOutput()        {}
+
+var (
+	// ErrNoEcho means that the server never sent our message back, though it
+	// was sent four times: nobody may rely on it, the carrier failed.
+	ErrNoEcho = errors.New("carrier: no echo from the server")
+	// ErrQueueFull means that too much waits; the oldest of the lowest priority gives way.
+	ErrQueueFull = errors.New("carrier: too much waits to be sent")
+	// ErrNoReceiver means that a Send names nobody but ourselves.
+	ErrNoReceiver = errors.New("carrier: no receiver")
+	// ErrDisconnected means that there is no connection, or that it ended first.
+	ErrDisconnected = errors.New("carrier: not connected")
+	// ErrEmpty means that an object has no body.
+	ErrEmpty = errors.New("carrier: object without body")
+	// ErrTooLong is what every *TooLongError is.
+	ErrTooLong = errors.New("carrier: object too long")
+)
+
+// TooLongError says that an object does not fit one message of the regime. It
+// is an ErrTooLong.
+type TooLongError struct {
+	Regime Regime
+	Size   int // bytes of the body
+	Max    int // bytes that would have fitted
+}
+
+// Error gives both sizes in bytes.
+func (e *TooLongError) Error() string {
+	return fmt.Sprintf("%v: %d bytes, regime %v takes %d", ErrTooLong, e.Size, e.Regime, e.Max)
+}
+
+// Unwrap returns ErrTooLong.
+func (e *TooLongError) Unwrap() error { return ErrTooLong }
