@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -74,7 +75,6 @@ func Start(t testing.TB, kind ServerKind, opts ServerOptions) *Server {
 	var err error
 	for range 5 {
 		s.port = freePort(t)
-		s.site.remove(t, "log.txt") // it may complain about the port before
 		s.writeIni()
 		if opts.SuperUserPassword != "" {
 			s.setSuperUser()
@@ -176,7 +176,7 @@ func (s *Server) run() error {
 			return true
 		}
 		last = s.answers()
-		return last == nil || s.portTaken()
+		return last == nil || portTaken(p.out.String())
 	}) || last != nil {
 		p.stop()
 		return last
@@ -184,11 +184,10 @@ func (s *Server) run() error {
 	return nil
 }
 
-// portTaken reports that the log complains about the port. Murmur then stays up
-// without serving anybody.
-func (s *Server) portTaken() bool {
-	log := s.site.read("log.txt")
-	return bytes.Contains(log, []byte("TCP Listen on")) || bytes.Contains(log, []byte("Failed to bind UDP"))
+// portTaken reports that the program complains about its port. Murmur then
+// stays up without serving anybody.
+func portTaken(output string) bool {
+	return strings.Contains(output, "TCP Listen on") || strings.Contains(output, "Failed to bind UDP")
 }
 
 // answers checks that the port is served by this server and not by a stranger.
@@ -215,8 +214,14 @@ func (s *Server) Port() int { return s.port }
 // CertDER is the certificate the server shows.
 func (s *Server) CertDER() []byte { return s.Certificate.DER }
 
-// Log returns what the server has written to its log so far.
-func (s *Server) Log() string { return string(s.site.read("log.txt")) }
+// Log returns what the server has said since its last start, at most the last
+// 64 KiB.
+func (s *Server) Log() string {
+	if s.proc == nil {
+		return ""
+	}
+	return s.proc.out.String() + string(s.site.read("log.txt"))
+}
 
 // Database is the path of the server's SQLite file.
 func (s *Server) Database() string { return filepath.Join(s.site.dir, "db.sqlite") }

@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path"
@@ -153,12 +152,4 @@ func (s *site) read(name string) []byte {
 		return nil
 	}
 	return b
-}
-
-// remove deletes a file of the site, which need not be there.
-func (s *site) remove(t testing.TB, name string) {
-	t.Helper()
-	if err := os.Remove(filepath.Join(s.dir, name)); err != nil && !os.IsNotExist(err) {
-		t.Fatal(fmt.Errorf("peers: %w", err))
-	}
 }
