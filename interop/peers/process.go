@@ -2,6 +2,7 @@ package peers
 
 import (
 	"fmt"
+	"io"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -36,8 +37,17 @@ var spawns = sync.OnceValue(func() chan<- func() {
 // test ends.
 func startProcess(t testing.TB, name string, cmd *exec.Cmd) (*process, error) {
 	t.Helper()
-	p := &process{name: name, cmd: cmd, out: &tail{limit: 64 << 10}, done: make(chan struct{})}
+	return startPiped(t, name, cmd, nil)
+}
+
+// startPiped is startProcess with the standard output going to stdout.
+func startPiped(t testing.TB, name string, cmd *exec.Cmd, stdout io.Writer) (*process, error) {
+	t.Helper()
+	p := &process{name: name, cmd: cmd, out: &tail{limit: 1 << 20}, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.out, p.out
+	if stdout != nil {
+		cmd.Stdout = stdout
+	}
 	// A grandchild that keeps the output open must not keep Wait from returning.
 	cmd.WaitDelay = 2 * time.Second
 	dieWithParent(cmd)
@@ -53,7 +63,8 @@ func startProcess(t testing.TB, name string, cmd *exec.Cmd) (*process, error) {
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {
-			t.Logf("last output of %s (pid %d):\n%s", p.name, p.cmd.Process.Pid, p.out)
+			out := p.out.String()
+			t.Logf("last output of %s (pid %d):\n%s", p.name, p.cmd.Process.Pid, out[max(0, len(out)-8<<10):])
 		}
 	})
 	return p, nil

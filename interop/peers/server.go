@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -215,12 +216,22 @@ func (s *Server) Port() int { return s.port }
 func (s *Server) CertDER() []byte { return s.Certificate.DER }
 
 // Log returns what the server has said since its last start, at most the last
-// 64 KiB.
+// mebibyte.
 func (s *Server) Log() string {
 	if s.proc == nil {
 		return ""
 	}
 	return s.proc.out.String() + string(s.site.read("log.txt"))
+}
+
+// WaitUser waits until the log says that a user of that name has logged in since
+// the last start of the server.
+func (s *Server) WaitUser(name string, limit time.Duration) error {
+	in := regexp.MustCompile(`<\d+:` + regexp.QuoteMeta(name) + `\(-?\d+\)> Authenticated`)
+	if !until(limit, func() bool { return in.MatchString(s.Log()) }) {
+		return fmt.Errorf("peers: %s does not log in to %v within %v", name, s.Kind, limit)
+	}
+	return nil
 }
 
 // Database is the path of the server's SQLite file.

@@ -1,0 +1,236 @@
+package peers
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// StockOptions are the settings of a stock client.
+type StockOptions struct {
+	// Addr is where the client connects, as typed in its address field
+	// ("127.0.0.1:1234" or "[::1]:1234").
+	Addr string
+	// Name is the user name.
+	Name string
+	// Server is where the user must arrive, directly or through others,
+	// before StartStock returns. When nil, StartStock returns as soon as the
+	// certificate is accepted.
+	Server *Server
+	// URL replaces the link made from Addr and Name.
+	URL string
+	// Certificate is the client's own; made when nil.
+	Certificate *Certificate
+	// Continuous sends voice all the time. Otherwise the client sends when it
+	// hears something (voice activation).
+	Continuous bool
+	// TCPOnly is the client's setting "force TCP mode".
+	TCPOnly bool
+	// KeepDialog leaves the question about the server's certificate open.
+	KeepDialog bool
+}
+
+// StockClient is a running, unmodified Mumble desktop client. Its methods are for
+// the test's own goroutine.
+type StockClient struct {
+	Certificate *Certificate
+	P12         string // path of the certificate as the client keeps it: PKCS#12, no password
+
+	t      testing.TB
+	home   string
+	screen *screen
+	card   *soundcard
+	proc   *process
+}
+
+// stockStart bounds the wait for a window of the client.
+const stockStart = 40 * time.Second
+
+// Titles of the question about an unverifiable server certificate and of the
+// main window, as regular expressions.
+const (
+	dialogTitle = "^Mumble$"
+	mainTitle   = "^Mumble -- "
+)
+
+// stockConf is the client's settings file. lastupdate skips the audio wizard
+// (src/mumble/main.cpp of 1.3.4); usage and the checks would ask or phone home.
+const stockConf = `[General]
+lastupdate=2
+
+[audio]
+input=PulseAudio
+output=PulseAudio
+transmit=%d
+vadmin=0.01
+vadmax=0.02
+noisesupress=0
+denoise=false
+
+[net]
+tcponly=%t
+
+[tts]
+enable=false
+
+[ui]
+usage=false
+updatecheck=false
+plugincheck=false
+askonquit=false
+`
+
+// StartStock starts the client with a screen, a sound card and a home of its
+// own, lets it connect, and accepts the server's certificate in the dialog as a
+// person would. Version 1.3.4 shows nowhere but in its log view that it is
+// connected, so the server is asked, if opts names one.
+func StartStock(t testing.TB, opts StockOptions) *StockClient {
+	t.Helper()
+	Tool(t, "mumble")
+	// A unix socket's path may have 107 bytes: t.TempDir is too long.
+	home, err := os.MkdirTemp("", "sotto-c")
+	if err != nil {
+		t.Fatalf("peers: %v", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(home) })
+	c := &StockClient{t: t, home: home, Certificate: opts.Certificate}
+	if c.Certificate == nil {
+		c.Certificate = NewCertificate(t, opts.Name)
+	}
+	c.writeHome(opts)
+	env := c.env()
+	c.screen = newScreen(t)
+	c.card = newSoundcard(t, home, env)
+	link := opts.URL
+	if link == "" {
+		link = fmt.Sprintf("mumble://%s@%s/?version=1.2.0", url.PathEscape(opts.Name), opts.Addr)
+	}
+	cmd := exec.Command(Tool(t, "mumble"), link)
+	cmd.Env = append(env, "DISPLAY="+c.screen.display, "PULSE_SERVER="+c.card.server)
+	if c.proc, err = startProcess(t, "mumble", cmd); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.keepShot()
+		}
+	})
+	if opts.KeepDialog {
+		return c
+	}
+	if err := c.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	if opts.Server != nil {
+		if err := opts.Server.WaitUser(opts.Name, stockStart); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+// env is the environment of everything that belongs to this client: nothing of
+// the person's own session.
+func (c *StockClient) env() []string {
+	in := func(name string) string { return filepath.Join(c.home, name) }
+	return []string{
+		"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "LC_ALL=C.UTF-8",
+		"HOME=" + c.home, "XDG_CONFIG_HOME=" + in("config"), "XDG_DATA_HOME=" + in("data"),
+		"XDG_CACHE_HOME=" + in("cache"), "XDG_RUNTIME_DIR=" + in("run"), "QT_QPA_PLATFORM=xcb",
+		"DBUS_SESSION_BUS_ADDRESS=unix:path=" + in("no-bus"),
+	}
+}
+
+func (c *StockClient) writeHome(opts StockOptions) {
+	c.t.Helper()
+	transmit := 1 // voice activation
+	if opts.Continuous {
+		transmit = 0
+	}
+	for _, dir := range []string{"config/Mumble", "data", "cache", "run", "Documents"} {
+		if err := os.MkdirAll(filepath.Join(c.home, dir), 0o700); err != nil {
+			c.t.Fatalf("peers: %v", err)
+		}
+	}
+	conf := filepath.Join(c.home, "config/Mumble/Mumble.conf")
+	if err := os.WriteFile(conf, fmt.Appendf(nil, stockConf, transmit, opts.TCPOnly), 0o600); err != nil {
+		c.t.Fatalf("peers: %v", err)
+	}
+	// The client reads this backup back on its first run instead of opening its
+	// certificate wizard (src/mumble/main.cpp).
+	c.P12 = filepath.Join(c.home, "Documents/MumbleAutomaticCertificateBackup.p12")
+	pem := filepath.Join(c.home, "client.pem")
+	if err := os.WriteFile(pem, append(append([]byte{}, c.Certificate.KeyPEM...), c.Certificate.CertPEM...), 0o600); err != nil {
+		c.t.Fatalf("peers: %v", err)
+	}
+	run(c.t, "openssl", "pkcs12", "-export", "-in", pem, "-out", c.P12, "-passout", "pass:")
+}
+
+// Accept answers Yes to the question about the server's certificate. It fails if
+// the client does not ask within the time limit.
+func (c *StockClient) Accept() error {
+	c.t.Helper()
+	return c.answer("alt+y")
+}
+
+// Refuse answers No.
+func (c *StockClient) Refuse() error {
+	c.t.Helper()
+	return c.answer("alt+n")
+}
+
+// Dialog reports whether a question with the title "Mumble" is on the screen.
+func (c *StockClient) Dialog() bool { return len(c.screen.windows(dialogTitle)) > 0 }
+
+func (c *StockClient) answer(key string) error {
+	if !until(stockStart, c.Dialog) {
+		return errors.New("peers: the client asks nothing about the server's certificate")
+	}
+	// The dialog may not take keys in its very first moment: press again while
+	// it is there.
+	if !until(10*time.Second, func() bool {
+		for _, w := range c.screen.windows(dialogTitle) {
+			_ = c.screen.keys(w, key) // it may be gone already
+		}
+		return !c.Dialog()
+	}) {
+		return errors.New("peers: the question about the certificate stays open")
+	}
+	return nil
+}
+
+// Titles lists the titles of all windows, for diagnosis.
+func (c *StockClient) Titles() []string {
+	var all []string
+	for _, w := range c.screen.windows(".") {
+		all = append(all, c.screen.title(w))
+	}
+	return all
+}
+
+// Alive reports whether the client's process still runs.
+func (c *StockClient) Alive() bool { return c.proc.alive() }
+
+// Screenshot writes what the person would see to a PNG file.
+func (c *StockClient) Screenshot(name string) {
+	c.t.Helper()
+	if err := c.screen.shot(name); err != nil {
+		c.t.Error(err)
+	}
+}
+
+// keepShot leaves a screenshot of a failed test in the temporary directory.
+func (c *StockClient) keepShot() {
+	name := filepath.Join(os.TempDir(), "sotto-"+strings.ReplaceAll(c.t.Name(), "/", "-")+".png")
+	if err := c.screen.shot(name); err != nil {
+		c.t.Log(err)
+		return
+	}
+	c.t.Logf("the client's screen at the end: %s; windows %q", name, c.Titles())
+}
