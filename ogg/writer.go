@@ -91,9 +91,9 @@ func (o *Writer) Close() error {
 	if o.err != nil {
 		return o.err
 	}
-	// No packet ends on this page. Its granule position is that of the last
-	// packet all the same: players take the length of the stream from here.
-	o.buf = appendPage(o.buf, flagEOS, max(0, o.granule), o.serial, o.sequence, nil, nil)
+	// "A special value of '-1' (in two's complement) indicates that no packets
+	// finish on this page" (RFC 3533 section 6).
+	o.buf = appendPage(o.buf, flagEOS, noGranule, o.serial, o.sequence, nil, nil)
 	err := o.flush()
 	if err == nil {
 		o.err = ErrClosed
