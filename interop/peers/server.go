@@ -58,6 +58,8 @@ type Server struct {
 	site *site
 	port int
 	proc *process
+
+	admin *Raw // see Admin
 }
 
 // serverStart bounds one start of a server until it answers; the first start

@@ -158,8 +158,17 @@ func (c *StockClient) writeHome(opts StockOptions) {
 			c.t.Fatalf("peers: %v", err)
 		}
 	}
+	text := fmt.Appendf(nil, stockConf, transmit, opts.TCPOnly)
+	// Every kind of message to the log view and nowhere else (flag 1): the
+	// client's own chimes would spoil a measured silence. The settings file is
+	// indexed from 1, the kinds from 0 (src/mumble/Log.h has 25 to 40 of them).
+	text = append(text, "\n[messages]\n"...)
+	for i := range 60 {
+		text = fmt.Appendf(text, "%d\\log=1\n", i+1)
+	}
+	text = append(text, "size=60\n"...)
 	conf := filepath.Join(c.home, "config/Mumble/Mumble.conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, stockConf, transmit, opts.TCPOnly), 0o600); err != nil {
+	if err := os.WriteFile(conf, text, 0o600); err != nil {
 		c.t.Fatalf("peers: %v", err)
 	}
 	// The client reads this backup back on its first run instead of opening its

@@ -1,0 +1,63 @@
+package peers
+
+import (
+	"fmt"
+	"time"
+)
+
+// Record begins to record what the client plays.
+func (c *StockClient) Record() *Recording {
+	c.t.Helper()
+	return c.card.record("out.monitor")
+}
+
+// RecordSink records what the client plays for the given time.
+func (c *StockClient) RecordSink(d time.Duration) Sound {
+	c.t.Helper()
+	r := c.Record()
+	if !until(d+10*time.Second, func() bool { return r.Len() >= d }) {
+		c.t.Fatalf("peers: recorded %v instead of %v", r.Len(), d)
+	}
+	return r.Stop()
+}
+
+// PlayMic plays a WAV file into the client's microphone and returns when it has
+// been played.
+func (c *StockClient) PlayMic(wav string) {
+	c.t.Helper()
+	if err := c.card.play("micsink", wav); err != nil {
+		c.t.Error(err)
+	}
+}
+
+// SendChat types a line into the client's chat bar and presses Return. With
+// nothing selected the line goes to the client's channel.
+func (c *StockClient) SendChat(text string) {
+	c.t.Helper()
+	if err := c.chat(text); err != nil {
+		c.t.Errorf("peers: chat: %v", err)
+	}
+}
+
+func (c *StockClient) chat(text string) error {
+	main := c.screen.windows(mainTitle)
+	if len(main) != 1 {
+		return fmt.Errorf("%d main windows", len(main))
+	}
+	_, h, err := c.screen.size(main[0])
+	if err != nil {
+		return err
+	}
+	if _, err := c.screen.do("windowfocus", "--sync", main[0]); err != nil {
+		return err
+	}
+	// The chat bar stands at the lower left corner in every layout of 1.3.4.
+	if err := c.screen.click(main[0], 60, h-22); err != nil {
+		return err
+	}
+	if _, err := c.screen.do("type", "--delay", "15", "--", text); err != nil {
+		return err
+	}
+	_, err = c.screen.do("key", "Return")
+	return err
+}
