@@ -45,15 +45,22 @@ const keyVersion = 1
 // or ParsePrivateKey; the zero value signs nothing. It never changes and is
 // safe for concurrent use.
 type PrivateKey struct {
-	_   [0]func() // no ==
-	key ed25519.PrivateKey
+	// Behind a function, for package fmt calls no method of a value in somebody's
+	// unexported field and follows pointers, but of a function it prints the
+	// address. It also makes == impossible.
+	reveal func() ed25519.PrivateKey
+}
+
+func fromSeed(seed []byte) *PrivateKey {
+	key := ed25519.NewKeyFromSeed(seed)
+	return &PrivateKey{func() ed25519.PrivateKey { return key }}
 }
 
 // New makes a fresh identity.
 func New() *PrivateKey {
 	seed := make([]byte, ed25519.SeedSize)
 	rand.Read(seed) // never fails: crypto/rand ends the program instead
-	return &PrivateKey{key: ed25519.NewKeyFromSeed(seed)}
+	return fromSeed(seed)
 }
 
 // ParsePrivateKey reads what Export wrote: all of it, nothing around it.
@@ -62,29 +69,30 @@ func ParsePrivateKey(text string) (*PrivateKey, error) {
 	if err != nil || len(data) != 1+ed25519.SeedSize || data[0] != keyVersion {
 		return nil, ErrPrivateKey
 	}
-	return &PrivateKey{key: ed25519.NewKeyFromSeed(data[1:])}, nil
+	return fromSeed(data[1:]), nil
 }
 
 // Export returns the key as text, to be stored where nobody else reads it. It
 // is deliberately not MarshalText, which loggers and JSON encoders call.
 func (k PrivateKey) Export() string {
-	if len(k.key) == 0 {
+	if k.reveal == nil {
 		return ""
 	}
-	return encodeBech32m(privateHRP, append([]byte{keyVersion}, k.key.Seed()...))
+	return encodeBech32m(privateHRP, append([]byte{keyVersion}, k.reveal().Seed()...))
 }
 
 // Public returns the public half, the zero PublicKey for a zero PrivateKey.
 func (k PrivateKey) Public() (p PublicKey) {
-	if len(k.key) != 0 {
-		copy(p[:], k.key[ed25519.SeedSize:])
+	if k.reveal != nil {
+		copy(p[:], k.reveal()[ed25519.SeedSize:])
 	}
 	return p
 }
 
-// Equal reports in constant time whether both are the same key.
+// Equal reports in constant time whether both are the same key. A zero
+// PrivateKey equals none.
 func (k PrivateKey) Equal(other PrivateKey) bool {
-	return subtle.ConstantTimeCompare(k.key, other.key) == 1
+	return k.reveal != nil && other.reveal != nil && subtle.ConstantTimeCompare(k.reveal(), other.reveal()) == 1
 }
 
 const redacted = "identity.PrivateKey(redacted)"

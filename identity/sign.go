@@ -26,10 +26,10 @@ const maxVector = 1<<30 - 1
 // §2.1. Content has at most 2^30-1 bytes; for more, and for the zero
 // PrivateKey, the result is nil, which no Verify accepts.
 func (k PrivateKey) Sign(label Label, content []byte) []byte {
-	if len(k.key) == 0 || len(content) > maxVector {
+	if k.reveal == nil || len(content) > maxVector {
 		return nil
 	}
-	return ed25519.Sign(k.key, SignContent(label, content))
+	return ed25519.Sign(k.reveal(), SignContent(label, content))
 }
 
 // Verify reports whether signature was made by p's owner with Sign, for the
