@@ -173,7 +173,8 @@ func Append(dst []byte, f Format, d Direction, p *Packet) ([]byte, error) {
 // Parse decodes a datagram plaintext into *p, which it resets first. p.Data
 // aliases b. What Parse accepts, Append writes so that it parses to the same
 // again; the bytes may differ, because numbers have more than one form and
-// unknown fields of the Protobuf format are skipped.
+// unknown fields of the Protobuf format are skipped. Only a Protobuf packet of
+// nearly MaxSize without target or context grows past MaxSize by that field.
 //
 // With an error *p holds nothing of use.
 func Parse(b []byte, f Format, d Direction, p *Packet) error {
