@@ -1,0 +1,70 @@
+package e2ee
+
+import "github.com/sotto-voip/sotto/envelope"
+
+// Input is something that happened. The types below are all there are. A nil
+// Input says that time passed and nothing else; Handle looks at its clocks first
+// with any input.
+type Input interface{ input() }
+
+// Connected begins a connection. It forgets who holds the secret, draws a new
+// stream for the own voice, and puts the gate to StateFind. Streams of others are
+// kept, so that what was heard before cannot be played again.
+type Connected struct {
+	Session uint32 // own session id, from ServerSync
+}
+
+// World says who is where. Give it after Connected and after each change, whole.
+type World struct {
+	Channel uint32 // the channel that the own user is in
+	Own     bool   // this change is the person's own act (§11)
+	Peers   []Peer // everybody else on the server, in any order
+}
+
+// Peer is somebody else on the server.
+type Peer struct {
+	Session uint32
+	Channel uint32
+	Name    string // as the server gives it
+	Hears   bool   // belongs to the own audience: channel, link closure, listeners
+}
+
+// LocalMove says that the own client asked to be moved. The gate closes until a
+// World confirms it, a World with Own set says otherwise, or 10 s pass.
+type LocalMove struct {
+	Channel uint32
+}
+
+// Regime is what the carrier found out about the server (§1.4).
+type Regime struct {
+	Known bool // false: nothing is sent yet
+	Echo  bool // regime E; false: regime N
+}
+
+// Received is an object that the carrier delivered. Only SecretReady and
+// SecretText are looked at.
+type Received struct {
+	From   uint32 // session the server names
+	Object envelope.Object
+}
+
+// PluginContext is the plugin_context of the own client. People with the same
+// one may exchange positions. Nil: none, and no position leaves or arrives.
+type PluginContext struct {
+	Context []byte
+}
+
+// Wait is the person's answer "wait" to the question of StateAsked.
+type Wait struct{}
+
+// Disconnected ends a connection. The gate closes.
+type Disconnected struct{}
+
+func (Connected) input()     {}
+func (World) input()         {}
+func (LocalMove) input()     {}
+func (Regime) input()        {}
+func (Received) input()      {}
+func (PluginContext) input() {}
+func (Wait) input()          {}
+func (Disconnected) input()  {}
