@@ -54,9 +54,10 @@ func appendHeader(dst []byte, t Type, n int) []byte {
 
 // A Reader takes frames from a stream. Not safe for concurrent use.
 type Reader struct {
-	r     *bufio.Reader
-	limit int
-	err   error
+	r      *bufio.Reader
+	limit  int
+	err    error
+	header [HeaderSize]byte
 }
 
 // NewReader returns a Reader that refuses bodies longer than limit bytes; a
@@ -94,11 +95,11 @@ func (r *Reader) Next() (Frame, error) {
 }
 
 func (r *Reader) next() (Frame, error) {
-	var h [HeaderSize]byte
-	if _, err := io.ReadFull(r.r, h[:]); err != nil {
+	h := r.header[:]
+	if _, err := io.ReadFull(r.r, h); err != nil {
 		return Frame{}, err // io.EOF only if not one byte came
 	}
-	t := Type(binary.BigEndian.Uint16(h[:]))
+	t := Type(binary.BigEndian.Uint16(h))
 	length := binary.BigEndian.Uint32(h[2:])
 	if int64(length) > int64(r.limit) {
 		return Frame{}, &ErrTooLong{Type: t, Len: int64(length), Limit: r.limit}
