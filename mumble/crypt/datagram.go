@@ -48,7 +48,7 @@ func (cs *CryptState) Open(dst, datagram []byte) ([]byte, error) {
 	}
 	r := &cs.receiver
 
-	nonce := r.iv
+	var nonce iv
 	ahead := datagram[0] - byte(r.iv.lo) // modulo 256
 	late := ahead > 256-lateLimit
 	switch {

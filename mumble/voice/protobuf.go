@@ -230,8 +230,5 @@ func checkProtobuf(d Direction, p *Packet, positions int) error {
 		return ErrMalformed
 	}
 	p.HasVolume = p.Volume != 0
-	if !p.HasVolume {
-		p.Volume = 0 // not -0
-	}
 	return nil
 }
