@@ -44,12 +44,14 @@ endpoint              pure    e2ee carrier envelope opus mumble/mirror mumble/co
 
 # edges: sockets, files, screens
 keystore              edge    identity software.sslmate.com/src/go-pkcs12 golang.org/x/sys
+events                edge
 client                edge    endpoint e2ee opus mumble/mirror mumble/control mumble/mumblepb mumble/voice mumble/crypt google.golang.org/protobuf
-guard                 edge    client endpoint e2ee keystore opus mumble/mirror mumble/control mumble/mumblepb mumble/voice mumble/crypt golang.org/x/net google.golang.org/protobuf
+headless              edge    client endpoint e2ee events opus ogg mumble/mirror golang.org/x/net
+guard                 edge    events client endpoint e2ee keystore opus mumble/mirror mumble/control mumble/mumblepb mumble/voice mumble/crypt golang.org/x/net google.golang.org/protobuf
 
 # front doors: flags in, parts wired
 internal/demo         edge    opus ogg envelope
-cmd/sotto             edge    client guard keystore identity e2ee opus ogg internal/demo mumble/control mumble/mumblepb mumble/voice github.com/spf13/cobra golang.org/x/term
+cmd/sotto             edge    client headless guard events keystore identity e2ee opus ogg internal/demo mumble/control mumble/mumblepb mumble/voice github.com/spf13/cobra golang.org/x/term
 
 # tests with real peers; only _test files may import these
 interop/peers         edge    mumble/control mumble/mumblepb mumble/voice mumble/crypt google.golang.org/protobuf

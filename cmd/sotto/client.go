@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sotto-voip/sotto/client"
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/events"
+	"github.com/sotto-voip/sotto/headless"
+	"github.com/sotto-voip/sotto/mumble/control"
+)
+
+// clientFlags are those of play, record and chat.
+type clientFlags struct {
+	plain      bool
+	secretFile string
+	with       []string
+	json       bool
+	tcp        bool
+	version    string
+	reconnect  bool
+}
+
+func (f *clientFlags) register(c *cobra.Command) {
+	c.Flags().BoolVar(&f.plain, "plain", false, "be a Mumble client without Sotto: nothing is encrypted")
+	c.Flags().StringVar(&f.secretFile, "secret-file", "", "`FILE` whose first line is the secret")
+	c.Flags().StringSliceVar(&f.with, "with", nil, "`NAME` of somebody who must hold the secret before anything leaves (repeatable)")
+	c.Flags().BoolVar(&f.json, "json", false, "print events as JSON lines on standard output")
+	c.Flags().BoolVar(&f.tcp, "tcp", false, "send and receive voice through the TCP tunnel only")
+	c.Flags().StringVar(&f.version, "announce", "", "announce this `VERSION` of Mumble instead of "+client.Version.String())
+}
+
+// target is a parsed mumble:// URL.
+type target struct {
+	host     string
+	port     uint16
+	user     string
+	password string
+	channel  string
+}
+
+// parseTarget reads mumble://NAME[:PASS]@HOST[:PORT]/CHANNEL.
+func parseTarget(s string) (target, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return target{}, fmt.Errorf("%q is no mumble:// URL", redact(s))
+	}
+	if u.Scheme != "mumble" || u.Hostname() == "" || u.User == nil || u.User.Username() == "" {
+		return target{}, fmt.Errorf("%q is not of the form mumble://NAME[:PASS]@HOST[:PORT]/CHANNEL", redact(s))
+	}
+	t := target{host: u.Hostname(), port: 64738, user: u.User.Username(), channel: strings.Trim(u.Path, "/")}
+	t.password, _ = u.User.Password()
+	if p := u.Port(); p != "" {
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil || n == 0 {
+			return target{}, fmt.Errorf("%q is no port", p)
+		}
+		t.port = uint16(n)
+	}
+	return t, nil
+}
+
+// parseVersion reads MAJOR.MINOR.PATCH.
+func parseVersion(s string) (control.Version, error) {
+	var v [3]uint16
+	parts := strings.Split(s, ".")
+	if len(parts) != 3 {
+		return 0, fmt.Errorf("%q is no version such as 1.3.4", s)
+	}
+	for i, p := range parts {
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil {
+			return 0, fmt.Errorf("%q is no version such as 1.3.4", s)
+		}
+		v[i] = uint16(n)
+	}
+	return control.MakeVersion(v[0], v[1], v[2]), nil
+}
+
+// redact keeps a password in a mistyped URL out of messages.
+func redact(s string) string {
+	at := strings.LastIndex(s, "@")
+	if at < 0 {
+		return s
+	}
+	head, _, ok := strings.Cut(strings.TrimPrefix(s, "mumble://"), ":")
+	if !ok || len(head) > at {
+		return s
+	}
+	return "mumble://" + head + ":...@" + s[at+1:]
+}
+
+// dial connects as the flags say.
+func (a *app) dial(ctx context.Context, f clientFlags, t target, bot bool) (*client.Client, error) {
+	store, server, err := a.open(t.host, t.port)
+	if err != nil {
+		return nil, err
+	}
+	cfg := client.Config{
+		Address:  net.JoinHostPort(t.host, strconv.Itoa(int(t.port))),
+		Username: t.user, Password: t.password, Channel: t.channel, Bot: bot,
+		CheckServer: server.CheckPin, NoUDP: f.tcp, Named: f.with, Reconnect: f.reconnect,
+		Policy: e2ee.PolicyRequire,
+	}
+	if f.version != "" {
+		if cfg.Announce, err = parseVersion(f.version); err != nil {
+			return nil, usageError{err}
+		}
+	}
+	if f.plain {
+		cfg.Policy = e2ee.PolicyOff
+	} else if cfg.Secret, err = askFor(f.secretFile); err != nil {
+		return nil, err
+	}
+	cert, _, err := store.MumbleCertificate()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Certificate = &cert
+	c, err := client.Dial(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", cfg.Address, err)
+	}
+	return c, nil
+}
+
+func (a *app) playCommand() *cobra.Command {
+	var f clientFlags
+	loops, wait := 1, 30*time.Second
+	c := &cobra.Command{
+		Use: "play mumble://NAME[:PASS]@HOST[:PORT]/CHANNEL FILE.opus", Short: "Send an Ogg Opus file, packets as they are",
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			t, err := parseTarget(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			if loops < 1 {
+				return usageError{errors.New("--loop must be at least 1")}
+			}
+			file, err := os.Open(args[1])
+			if err != nil {
+				return err
+			}
+			clip, err := headless.ReadClip(file)
+			file.Close()
+			if err != nil {
+				return hinted{fmt.Errorf("%s: %w", args[1], err), "make one with: opusenc --framesize 20 in.wav out.opus"}
+			}
+			return a.play(cmd, f, t, clip, loops, wait)
+		},
+	}
+	f.register(c)
+	c.Flags().IntVar(&loops, "loop", 1, "play it `N` times")
+	c.Flags().DurationVar(&wait, "wait", wait, "how long to wait until somebody can hear it")
+	return c
+}
+
+func (a *app) play(cmd *cobra.Command, f clientFlags, t target, clip *headless.Clip, loops int, wait time.Duration) error {
+	conn, err := a.dial(cmd.Context(), f, t, false)
+	if err != nil {
+		return err
+	}
+	out := newReporter(f.json, cmd.OutOrStdout(), cmd.ErrOrStderr())
+	quiet := make(chan struct{})
+	go func() {
+		defer close(quiet)
+		for ev := range conn.Events() {
+			out.client(ev)
+		}
+	}()
+	done, err := headless.Play(cmd.Context(), conn, clip, loops, wait)
+	if err == nil {
+		// What is in the tunnel or a socket buffer still has to leave.
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-cmd.Context().Done():
+		}
+	}
+	conn.Close()
+	<-quiet
+	out.event(events.Event{Event: "played", Packets: done.Sent}, fmt.Sprintf("played %d packets", done.Sent))
+	if errors.Is(err, headless.ErrNotReady) {
+		return notPrivate(err)
+	}
+	return err
+}
+
+func (a *app) recordCommand() *cobra.Command {
+	var f clientFlags
+	var length time.Duration
+	c := &cobra.Command{
+		Use: "record mumble://NAME[:PASS]@HOST[:PORT]/CHANNEL DIR", Short: "Write what is heard, one Ogg Opus file per speaker",
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			t, err := parseTarget(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			return a.record(cmd, f, t, args[1], length)
+		},
+	}
+	f.register(c)
+	c.Flags().DurationVar(&length, "for", 0, "stop after this time (default: until interrupted)")
+	return c
+}
+
+func (a *app) record(cmd *cobra.Command, f clientFlags, t target, dir string, length time.Duration) error {
+	ctx := cmd.Context()
+	if length > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, length)
+		defer stop()
+	}
+	rec, err := headless.NewRecorder(dir)
+	if err != nil {
+		return err
+	}
+	conn, err := a.dial(cmd.Context(), f, t, false)
+	if err != nil {
+		return err
+	}
+	out := newReporter(f.json, cmd.OutOrStdout(), cmd.ErrOrStderr())
+	err = headless.Record(ctx, conn, rec, out.client)
+	conn.Close()
+	err = errors.Join(err, rec.Close())
+	for _, tr := range rec.Tracks() {
+		out.event(events.Event{Event: "recorded", Session: tr.Session, Name: tr.Name, File: tr.File, Packets: tr.Packets, Lost: tr.Lost},
+			fmt.Sprintf("%s: %d packets, %d lost", tr.File, tr.Packets, tr.Lost))
+	}
+	return err
+}
+
+func (a *app) chatCommand() *cobra.Command {
+	var f clientFlags
+	c := &cobra.Command{
+		Use: "chat mumble://NAME[:PASS]@HOST[:PORT]/CHANNEL", Short: "Lines in, lines out", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			t, err := parseTarget(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			f.reconnect = true
+			conn, err := a.dial(cmd.Context(), f, t, false)
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			out := newReporter(f.json, cmd.OutOrStdout(), cmd.OutOrStdout())
+			refused := func(err error) {
+				out.event(events.Event{Event: "text_failed", Reason: err.Error()}, "* "+err.Error())
+			}
+			return headless.Chat(cmd.Context(), conn, headless.Lines(cmd.InOrStdin()), out.client, refused)
+		},
+	}
+	f.register(c)
+	return c
+}

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/events"
+	"github.com/sotto-voip/sotto/guard"
+	"github.com/sotto-voip/sotto/keystore"
+)
+
+type guardFlags struct {
+	listen     string
+	policy     string
+	secretFile string
+	with       []string
+	accept     string
+	json       bool
+	verbose    bool
+}
+
+func (a *app) guardCommand() *cobra.Command {
+	var f guardFlags
+	c := &cobra.Command{
+		Use:   "guard HOST[:PORT]",
+		Short: "Stand between the Mumble client and a server, and encrypt",
+		Long: "Listens on this machine for your Mumble client, connects to the server for it, and encrypts\n" +
+			"voice, text, whispers and position with a secret that you and your friends agreed on.\n" +
+			"The secret comes from --secret-file, from SOTTO_SECRET, or is asked for without echo.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.guard(cmd, f, args[0]) },
+	}
+	c.Flags().StringVar(&f.listen, "listen", "", "`PORT` or ADDR:PORT to listen on; loopback only (default: a port kept for this server)")
+	c.Flags().StringVar(&f.policy, "policy", "prefer", "prefer, require or off; off encrypts nothing")
+	c.Flags().StringVar(&f.secretFile, "secret-file", "", "`FILE` whose first line is the secret")
+	c.Flags().StringSliceVar(&f.with, "with", nil, "`NAME` of somebody who must hold the secret before anything leaves (repeatable)")
+	c.Flags().StringVar(&f.accept, "accept-certificate", "", "accept the server's new certificate with this SHA-256 `FINGERPRINT`")
+	c.Flags().BoolVar(&f.json, "json", false, "print events as JSON lines on standard output")
+	c.Flags().BoolVar(&f.verbose, "verbose", false, "log more to standard error")
+	return c
+}
+
+func (a *app) guard(cmd *cobra.Command, f guardFlags, target string) error {
+	host, port, err := splitServer(target)
+	if err != nil {
+		return usageError{err}
+	}
+	policy, err := e2ee.ParsePolicy(f.policy)
+	if err != nil {
+		return usageError{err}
+	}
+	store, server, err := a.open(host, port)
+	if err != nil {
+		return err
+	}
+	listen, kept, err := listenOn(f.listen, server)
+	if err != nil {
+		return usageError{err}
+	}
+	var secret string
+	if policy != e2ee.PolicyOff {
+		if secret, err = askFor(f.secretFile); err != nil {
+			return err
+		}
+	}
+	if _, err := store.Identity(); err != nil {
+		return err
+	}
+	out := newReporter(f.json, cmd.OutOrStdout(), cmd.ErrOrStderr())
+	level := slog.LevelWarn
+	if f.verbose {
+		level = slog.LevelDebug
+	}
+	cfg := guard.Config{
+		Address: net.JoinHostPort(host, strconv.Itoa(int(port))), Listen: listen,
+		Policy: policy, Secret: secret, Named: f.with, Store: store, Server: server,
+		Log:    slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})),
+		Events: func(e events.Event) { out.event(e, describe(e)) },
+	}
+	if f.accept != "" {
+		sum, err := keystore.ParseFingerprint(f.accept)
+		if err != nil {
+			return usageError{err}
+		}
+		cfg.Accept = &sum
+	}
+	g, err := guard.New(cfg)
+	if kept && errors.Is(err, syscall.EADDRINUSE) {
+		return hinted{err, "another guard for this server may be running; stop it, or choose a port with --listen PORT"}
+	}
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	if err := g.Check(cmd.Context()); err != nil {
+		return fmt.Errorf("%s: %w", target, err)
+	}
+	if f.listen == "" && !kept {
+		if err := server.SetPort(g.Port()); err != nil {
+			return err
+		}
+	}
+	out.feed, err = events.Serve(filepath.Join(store.Path(), fmt.Sprintf("guard-%d.sock", g.Port())))
+	if err != nil {
+		// Only watching programs need it.
+		cfg.Log.Warn("no event socket", "error", err)
+	} else {
+		defer out.feed.Close()
+	}
+	if !f.json {
+		a.intro(cmd, target, g, policy)
+	}
+	return g.Run(cmd.Context())
+}
+
+func (a *app) intro(cmd *cobra.Command, target string, g *guard.Guard, policy e2ee.Policy) {
+	w := cmd.ErrOrStderr()
+	fmt.Fprintf(w, "Guarding %s. Connect your Mumble client to  mumble://[::1]:%d/?version=1.2.0  (address ::1, port %d).\n", target, g.Port(), g.Port())
+	fmt.Fprintf(w, "It will ask about a certificate. Compare SHA-1 %s and accept it once.\n", sha1Of(g.Certificate()))
+	if policy == e2ee.PolicyOff {
+		fmt.Fprintln(w, "Policy is off: nothing is encrypted.")
+	}
+}
+
+// describe words a guard event for a person's terminal.
+func describe(e events.Event) string {
+	at := e.Time.Local().Format(time.TimeOnly)
+	switch e.Event {
+	case "connected":
+		return fmt.Sprintf("%s  your Mumble has come; connected to the server (%s)", at, e.Server)
+	case "gate":
+		return fmt.Sprintf("%s  %s: leaves as %s. %s", at, e.State, e.Leave, e.Reason)
+	case "holder":
+		if *e.Holds {
+			return fmt.Sprintf("%s  %s holds the secret", at, e.Name)
+		}
+		return fmt.Sprintf("%s  %s is gone", at, e.Name)
+	case "other_secret":
+		return fmt.Sprintf("%s  %s uses another secret", at, e.Name)
+	case "notice":
+		return fmt.Sprintf("%s  %s", at, e.Text)
+	case "client_refused", "upstream_failed", "disconnected", "rejected", "text_failed":
+		return fmt.Sprintf("%s  %s: %s", at, e.Event, e.Reason)
+	case "client_pinned":
+		return fmt.Sprintf("%s  this guard now belongs to the Mumble with certificate %s", at, e.Fingerprint)
+	}
+	return ""
+}
+
+// open opens the state directory and the record of one server.
+func (a *app) open(host string, port uint16) (*keystore.Store, *keystore.Server, error) {
+	store, err := a.store()
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err := store.Server(host, port)
+	return store, server, err
+}
+
+func (a *app) store() (*keystore.Store, error) {
+	dir, err := keystore.Dir(a.state)
+	if err != nil {
+		return nil, err
+	}
+	return keystore.Open(dir)
+}
+
+// splitServer reads HOST[:PORT]; a bare IPv6 address needs no brackets.
+func splitServer(s string) (host string, port uint16, err error) {
+	host, p, err := net.SplitHostPort(s)
+	if err != nil {
+		host, p = s, "64738"
+		if len(s) > 2 && s[0] == '[' && s[len(s)-1] == ']' {
+			host = s[1 : len(s)-1]
+		}
+	}
+	n, err := strconv.ParseUint(p, 10, 16)
+	if err != nil || n == 0 || host == "" || !validHost(host) {
+		return "", 0, fmt.Errorf("%q is no HOST[:PORT]", s)
+	}
+	return host, uint16(n), nil
+}
+
+func validHost(host string) bool {
+	if net.ParseIP(host) != nil {
+		return true
+	}
+	for _, c := range host {
+		if c <= ' ' || c == '/' || c == ':' || c == '@' || c == '[' || c == ']' || c == 0x7F {
+			return false
+		}
+	}
+	return len(host) <= 253
+}
+
+// listenOn turns --listen, or the port kept for this server, into addresses.
+// Both loopback families are served: clients are told [::1], because for
+// 127.0.0.1 a stock client follows SRV records and can be led past guard.
+func listenOn(flag string, server *keystore.Server) (addrs []string, kept bool, err error) {
+	port := uint64(0)
+	switch {
+	case flag == "":
+		p, ok, err := server.Port()
+		if err != nil {
+			return nil, false, err
+		}
+		port, kept = uint64(p), ok
+	default:
+		if port, err = strconv.ParseUint(flag, 10, 16); err == nil {
+			break
+		}
+		host, _, err := net.SplitHostPort(flag)
+		if err != nil {
+			return nil, false, fmt.Errorf("--listen %q is neither a port nor ADDR:PORT", flag)
+		}
+		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+			return nil, false, fmt.Errorf("--listen %s: only loopback addresses are allowed", flag)
+		}
+		return []string{flag}, false, nil
+	}
+	p := strconv.FormatUint(port, 10)
+	addrs = []string{net.JoinHostPort("127.0.0.1", p)}
+	if hasIPv6Loopback() {
+		addrs = append([]string{net.JoinHostPort("::1", p)}, addrs...)
+	}
+	return addrs, kept, nil
+}
+
+func hasIPv6Loopback() bool {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/sotto-voip/sotto/keystore"
+)
+
+const maxP12 = 1 << 20 // bytes
+
+func (a *app) identityCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "identity", Short: "Who I am", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(&cobra.Command{
+		Use: "show", Short: "Show the public key and the certificates", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.showIdentity(cmd) },
+	}, &cobra.Command{
+		Use: "import-mumble FILE.p12", Short: "Use the certificate of your Mumble client, so that servers know you by it", Args: cobra.ExactArgs(1),
+		Long: "Mumble keeps its certificate in a file that Certificate Wizard -> Export makes. With it, guard and the\n" +
+			"headless clients are the same registered user as your Mumble client.",
+		RunE: func(cmd *cobra.Command, args []string) error { return a.importMumble(cmd, args[0]) },
+	})
+	return c
+}
+
+func (a *app) showIdentity(cmd *cobra.Command) error {
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	key, err := store.Identity()
+	if err != nil {
+		return err
+	}
+	cert, imported, err := store.MumbleCertificate()
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	fmt.Fprintln(out, "contact      ", key.Public().Contact())
+	fmt.Fprintln(out, "fingerprint  ", key.Public().String())
+	origin := "made by Sotto"
+	if imported {
+		origin = "imported from Mumble"
+	}
+	fmt.Fprintf(out, "certificate   %s (SHA-1, %s)\n", sha1Of(cert.Certificate[0]), origin)
+	fmt.Fprintln(out, "state        ", store.Path())
+	return nil
+}
+
+func (a *app) importMumble(cmd *cobra.Command, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	p12, err := io.ReadAll(io.LimitReader(f, maxP12+1))
+	if err != nil {
+		return err
+	}
+	if len(p12) > maxP12 {
+		return fmt.Errorf("%s is too large to be a certificate", path)
+	}
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	imported, err := store.ImportMumble(p12, "")
+	if errors.Is(err, keystore.ErrPassword) && term.IsTerminal(int(os.Stdin.Fd())) {
+		fmt.Fprintf(os.Stderr, "Password of %s (not shown): ", path)
+		var password []byte
+		password, err = term.ReadPassword(int(os.Stdin.Fd()))
+		fmt.Fprintln(os.Stderr)
+		if err == nil {
+			imported, err = store.ImportMumble(p12, string(password))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "imported the certificate of %q (SHA-1 %s)\n", imported.Name, imported.Hash)
+	if imported.Expired {
+		fmt.Fprintf(cmd.ErrOrStderr(), "sotto: hint: it expired on %s; servers may refuse it\n", imported.NotAfter.Format(time.DateOnly))
+	}
+	return nil
+}
+
+// sha1Of is how Mumble shows certificates: SHA-1 in hex pairs.
+func sha1Of(der []byte) string {
+	sum := sha1.Sum(der)
+	pairs := make([]string, len(sum))
+	for i, b := range sum {
+		pairs[i] = fmt.Sprintf("%02X", b)
+	}
+	return strings.Join(pairs, ":")
+}

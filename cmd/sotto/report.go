@@ -1,0 +1,143 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/sotto-voip/sotto/client"
+	"github.com/sotto-voip/sotto/events"
+	"github.com/sotto-voip/sotto/headless"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
+)
+
+// report writes an error for a person: one line, and a hint where there is one.
+func report(w io.Writer, err error) {
+	words := strings.Join(strings.Fields(headless.Printable(err.Error())), " ")
+	fmt.Fprintln(w, "sotto: error:", words)
+	if hint := hintFor(err); hint != "" {
+		fmt.Fprintln(w, "sotto: hint:", hint)
+	}
+}
+
+// hintFor finds what can be done about an error: what the error itself says,
+// else what its kind suggests.
+func hintFor(err error) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) && h.Hint() != "" {
+		return h.Hint()
+	}
+	var reject *client.RejectError
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &reject):
+		return rejectHint(reject.Type)
+	case errors.As(err, &dns):
+		return "check the spelling of the server's name"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "is the server running, and is this its port? Mumble's is 64738"
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "another program has this port; choose one with --listen PORT, or stop the other"
+	case errors.Is(err, os.ErrPermission):
+		return "check who owns the file and who may read it"
+	case errors.Is(err, client.ErrNoChannel):
+		return "channel paths are case-sensitive and start below the root: Lobby/Red team"
+	case errors.Is(err, headless.ErrNotReady):
+		return "nobody there has shown the same secret; start the other side, or use --plain to talk unencrypted"
+	case isTimeout(err):
+		return "is the server reachable from here?"
+	}
+	return ""
+}
+
+func isTimeout(err error) bool {
+	var t net.Error
+	return errors.As(err, &t) && t.Timeout()
+}
+
+func rejectHint(t mumblepb.Reject_RejectType) string {
+	switch t {
+	case mumblepb.Reject_WrongUserPW:
+		return "this name is registered; show its certificate: sotto identity import-mumble FILE.p12, or give its password: mumble://NAME:PASS@HOST"
+	case mumblepb.Reject_WrongServerPW:
+		return "the server wants a password: mumble://NAME:PASS@HOST"
+	case mumblepb.Reject_UsernameInUse, mumblepb.Reject_InvalidUsername:
+		return "choose another name"
+	case mumblepb.Reject_NoCertificate:
+		return "import your Mumble certificate: sotto identity import-mumble FILE.p12"
+	}
+	return ""
+}
+
+// reporter hands events to a person or, with --json, to a program.
+type reporter struct {
+	mu    sync.Mutex
+	json  *json.Encoder // nil: for a person
+	human io.Writer
+	feed  *events.Feed
+}
+
+func newReporter(asJSON bool, out, human io.Writer) *reporter {
+	r := &reporter{human: human}
+	if asJSON {
+		r.json = json.NewEncoder(out)
+	}
+	return r
+}
+
+// event reports one event; the line is its wording for a person, "" for none.
+func (r *reporter) event(e events.Event, line string) {
+	if e.Time.IsZero() {
+		e.Time = time.Now().UTC()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.feed != nil {
+		r.feed.Publish(e)
+	}
+	if r.json != nil {
+		r.json.Encode(e)
+	} else if line != "" {
+		fmt.Fprintln(r.human, line)
+	}
+}
+
+// client reports an event of a headless client.
+func (r *reporter) client(ev client.Event) {
+	line := headless.Describe(ev)
+	switch ev := ev.(type) {
+	case client.Connected:
+		r.event(events.Event{Event: "connected", Session: ev.Session, Server: ev.Server.String()}, line)
+	case client.Disconnected:
+		r.event(events.Event{Event: "disconnected", Reason: ev.Err.Error(), RetryMS: ev.Retry.Milliseconds()}, line)
+	case client.GateChanged:
+		r.event(events.Event{Event: "gate", State: ev.To.String(), Was: ev.From.String(), Leave: ev.Leave.String(), Reason: ev.Reason}, line)
+	case client.Holder:
+		r.event(events.Event{Event: "holder", Session: ev.Session, Name: ev.Name, Holds: &ev.Holds}, line)
+	case client.OtherSecret:
+		r.event(events.Event{Event: "other_secret", Session: ev.Session, Name: ev.Name}, line)
+	case client.TextMessage:
+		r.event(events.Event{Event: "text", Session: ev.From, Name: ev.Name, Text: ev.HTML, Encrypted: &ev.Encrypted}, line)
+	case client.Denied:
+		r.event(events.Event{Event: "denied", Reason: ev.Reason, Code: denyCode(ev)}, line)
+	case client.Notice:
+		r.event(events.Event{Event: "notice", Code: ev.Code, Text: ev.Text}, line)
+	}
+}
+
+func denyCode(d client.Denied) string {
+	if d.Reason != "" && d.Type == mumblepb.PermissionDenied_Text {
+		return ""
+	}
+	return d.Type.String()
+}
+
+// notPrivate is the error of a command that would have had to speak in clear.
+func notPrivate(err error) error { return coded{err, exitNotPrivate} }

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/sotto-voip/sotto/e2ee"
+)
+
+const maxSecretFile = 4096 // bytes
+
+func secretCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "secret", Short: "Make a strong secret to agree on", Args: cobra.NoArgs,
+		Long: "Prints a new secret of 128 bits. Give it to the people you want to talk to over a way you\n" +
+			"trust (not over the Mumble server), and start guard with --secret-file or SOTTO_SECRET.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), e2ee.NewSecret())
+			return err
+		},
+	}
+}
+
+// askFor finds the typed secret: --secret-file, SOTTO_SECRET, else the
+// terminal, without echo.
+func askFor(file string) (string, error) {
+	if file != "" {
+		return readSecretFile(file)
+	}
+	if s := os.Getenv("SOTTO_SECRET"); s != "" {
+		// Nothing we start needs it.
+		os.Unsetenv("SOTTO_SECRET")
+		return s, nil
+	}
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		return "", hinted{errors.New("no secret"),
+			"give one with --secret-file FILE or SOTTO_SECRET; 'sotto secret' makes one; --policy off (guard) or --plain runs without encryption"}
+	}
+	fmt.Fprint(os.Stderr, "Secret (not shown): ")
+	b, err := term.ReadPassword(int(os.Stdin.Fd()))
+	fmt.Fprintln(os.Stderr)
+	if err != nil {
+		return "", err
+	}
+	if s := strings.TrimSpace(string(b)); s != "" {
+		return s, nil
+	}
+	return "", hinted{errors.New("no secret"), "'sotto secret' makes one"}
+}
+
+// readSecretFile reads the first line. Others on the machine must not be able
+// to read the file too.
+func readSecretFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("secret file: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", fmt.Errorf("secret file: %w", err)
+	}
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		return "", hinted{fmt.Errorf("secret file %s can be read by others (mode %04o)", path, info.Mode().Perm()),
+			"chmod 600 " + path}
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
+	if err != nil {
+		return "", fmt.Errorf("secret file: %w", err)
+	}
+	if len(b) > maxSecretFile {
+		return "", fmt.Errorf("secret file %s is longer than %d bytes", path, maxSecretFile)
+	}
+	first, _, _ := strings.Cut(string(b), "\n")
+	first = strings.TrimSpace(first)
+	if first == "" {
+		return "", hinted{fmt.Errorf("secret file %s is empty", path), "'sotto secret > FILE' makes one"}
+	}
+	return first, nil
+}

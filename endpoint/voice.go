@@ -1,0 +1,127 @@
+package endpoint
+
+import (
+	"errors"
+	"time"
+
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/mumble/voice"
+	"github.com/sotto-voip/sotto/opus"
+)
+
+// Reasons why a voice packet is not sent or not played.
+var (
+	ErrHeld       = e2ee.ErrHeld
+	ErrLoopback   = errors.New("endpoint: loopback is answered here and never sent")
+	ErrNotSotto   = errors.New("endpoint: ordinary Opus, not encrypted")
+	ErrCodec      = errors.New("endpoint: only Opus can be encrypted")
+	ErrNotCovered = errors.New("endpoint: no Opus packet of 10, 20, 40 or 60 ms")
+	ErrNothing    = errors.New("endpoint: opened, nothing to play")
+)
+
+// LoopbackTarget is the voice target that returns to the speaker.
+const LoopbackTarget = 31
+
+// announceLength is the cover of announcements and of end-of-speech frames,
+// which have no length of their own.
+const announceLength = 20 * time.Millisecond
+
+// Protect encrypts one packet of the own client into out, whose payload is
+// appended to dst. What is refused comes back as an error: the caller drops
+// the packet and tells the person. Position and every byte of the payload are
+// inside the ciphertext; target, frame number and terminator stay outside.
+func (e *Endpoint) Protect(dst []byte, now time.Time, in, out *voice.Packet) error {
+	if e.engine.Leave() != e2ee.LeaveCiphertext {
+		return ErrHeld
+	}
+	switch {
+	case in.Codec != voice.Opus:
+		return ErrCodec
+	case in.Target == LoopbackTarget:
+		return ErrLoopback
+	case in.Target != 0:
+		if err := e.mayWhisper(in.Target); err != nil {
+			return err
+		}
+	}
+	length := announceLength
+	if len(in.Data) > 0 {
+		var err error
+		length, err = opus.Duration(in.Data)
+		if err != nil || envelope.VoiceLen(length, 1) == 0 {
+			e.stats.BadOpus++
+			return ErrNotCovered
+		}
+	}
+	number := voice.WrapFrameNumber(in.FrameNumber)
+	e.frame = e2ee.Frame{
+		FrameNumber: number, Terminator: in.Terminator, Opus: in.Data,
+		HasPosition: in.HasPosition, Position: in.Position,
+	}
+	body, err := e.engine.SealVoice(e.body[:0], now, envelope.MaxVoiceBody(length, envelope.MaxVoice), &e.frame)
+	if err != nil {
+		if errors.Is(err, e2ee.ErrFrameTooLong) {
+			e.stats.TooLong++
+		}
+		return err
+	}
+	e.body = body
+	data, err := envelope.AppendVoice(dst, length, body)
+	if err != nil {
+		return err
+	}
+	*out = voice.Packet{
+		Codec: voice.Opus, Target: in.Target, FrameNumber: number,
+		Data: data[len(dst):], Terminator: in.Terminator,
+	}
+	return nil
+}
+
+// Unprotect opens one packet from the server into out, whose payload is
+// appended to dst. ErrNotSotto marks ordinary Opus: the caller plays it only
+// if policy is off. Everything that comes out has passed the Opus firewall.
+func (e *Endpoint) Unprotect(dst []byte, now time.Time, in, out *voice.Packet) error {
+	if in.Codec != voice.Opus {
+		return ErrCodec
+	}
+	length, vk, rest, ok := envelope.ParseVoice(in.Data)
+	if !ok {
+		e.stats.ClearVoice++
+		return ErrNotSotto
+	}
+	e.frame = e2ee.Frame{FrameNumber: in.FrameNumber, Terminator: in.Terminator}
+	err := e.engine.OpenVoice(dst, now, in.Session, vk, rest, &e.frame)
+	e.settle(now) // a packet that opens can make its sender a holder
+	if err != nil {
+		e.stats.Unopened++
+		return err
+	}
+	f := &e.frame
+	if len(f.Opus) == 0 && !f.Terminator {
+		return ErrNothing // a keep-alive or an announcement
+	}
+	if len(f.Opus) > 0 {
+		if err := opus.Check(f.Opus, length); err != nil {
+			e.stats.Firewall++
+			return err
+		}
+	}
+	*out = voice.Packet{
+		Codec: voice.Opus, Context: in.Context, Session: in.Session, FrameNumber: in.FrameNumber,
+		Data: f.Opus, Terminator: f.Terminator, HasPosition: f.HasPosition, Position: f.Position,
+		HasVolume: in.HasVolume, Volume: in.Volume,
+	}
+	return nil
+}
+
+// announce wraps an announcement of the engine, which holds no speech.
+func (e *Endpoint) announce(o e2ee.SendVoice) {
+	data, err := envelope.AppendVoice(nil, announceLength, o.Body)
+	if err != nil {
+		return
+	}
+	e.emit(Voice{voice.Packet{
+		Codec: voice.Opus, FrameNumber: voice.WrapFrameNumber(o.FrameNumber), Data: data,
+	}})
+}

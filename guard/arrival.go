@@ -1,0 +1,147 @@
+package guard
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/sotto-voip/sotto/client"
+	"github.com/sotto-voip/sotto/events"
+	"github.com/sotto-voip/sotto/keystore"
+	"github.com/sotto-voip/sotto/mumble/control"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
+)
+
+// arrival is a client that has said who it is: TLS done, Version and
+// Authenticate received. Nothing has been sent upstream for it yet.
+type arrival struct {
+	conn    *client.Conn
+	cert    []byte // DER of the client's certificate; nil: it showed none
+	version *mumblepb.Version
+	auth    *mumblepb.Authenticate
+}
+
+func (g *Guard) accept(ctx context.Context, l net.Listener) {
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			time.Sleep(10 * time.Millisecond) // out of descriptors, or aborted
+			continue
+		}
+		select {
+		case g.handshake <- struct{}{}:
+			g.wg.Go(func() {
+				defer func() { <-g.handshake }()
+				g.greet(ctx, nc)
+			})
+		default:
+			nc.Close() // somebody opens connections and says nothing
+		}
+	}
+}
+
+// greet brings one TCP connection to the point where it is an arrival.
+func (g *Guard) greet(ctx context.Context, nc net.Conn) {
+	tc := tls.Server(nc, &tls.Config{
+		Certificates: []tls.Certificate{g.cert},
+		MinVersion:   tls.VersionTLS12,
+		// Asked for and not verified: a Mumble certificate is self-signed. What
+		// counts is whether it is the pinned one.
+		ClientAuth:             tls.RequestClientCert,
+		SessionTicketsDisabled: true,
+	})
+	hctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	if err := tc.HandshakeContext(hctx); err != nil {
+		nc.Close()
+		g.log.Info("client handshake failed", "error", err)
+		return
+	}
+	a := &arrival{conn: client.NewConn(tc)}
+	if certs := tc.ConnectionState().PeerCertificates; len(certs) > 0 {
+		a.cert = certs[0].Raw
+	}
+	if err := a.login(ctx); err != nil {
+		a.conn.Close(0)
+		return
+	}
+	select {
+	case g.arrivals <- a:
+	case <-ctx.Done():
+		a.conn.Close(0)
+	}
+}
+
+// login reads until Authenticate. Version may be missing; then the client
+// counts as older than all that matter.
+func (a *arrival) login(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
+	defer cancel()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case f, ok := <-a.conn.Frames():
+			if !ok {
+				return a.conn.Err()
+			}
+			if f.Type != control.TypeVersion && f.Type != control.TypeAuthenticate {
+				continue // before login Murmur ignores everything else
+			}
+			m, err := control.Decode(f)
+			if err != nil {
+				return err
+			}
+			switch m := m.(type) {
+			case *mumblepb.Version:
+				a.version = m
+			case *mumblepb.Authenticate:
+				a.auth = m
+				return nil
+			}
+		}
+	}
+}
+
+const stateTrouble = "Sotto has trouble with its state directory, see the guard's own window"
+
+// admit decides whether this client may use this guard. Loopback is no user
+// boundary: other users of the machine reach the port too, so the certificate
+// that was shown first is the only one. It returns the words of the refusal.
+func (g *Guard) admit(a *arrival) string {
+	pin, pinned, err := g.cfg.Server.ClientPin()
+	switch {
+	case err != nil:
+		g.log.Error("client pin", "error", err)
+		return stateTrouble
+	case !pinned && a.cert == nil:
+		return ""
+	case !pinned:
+		if err := g.cfg.Server.PinClient(a.cert); err != nil {
+			g.log.Error("client pin", "error", err)
+			return stateTrouble
+		}
+		g.emit(events.Event{Event: "client_pinned", Fingerprint: keystore.Fingerprint(sha256.Sum256(a.cert))})
+		return ""
+	case a.cert == nil:
+		return "this guard belongs to a Mumble with a certificate, and yours shows none"
+	case sha256.Sum256(a.cert) != pin:
+		return "this guard belongs to another Mumble"
+	}
+	return ""
+}
+
+// replaces reports whether b may take the place of a: it is the same client,
+// which came back before we noticed that it was gone.
+func (b *arrival) replaces(a *arrival) bool {
+	if a.cert == nil || b.cert == nil {
+		return a.cert == nil && b.cert == nil
+	}
+	return sha256.Sum256(a.cert) == sha256.Sum256(b.cert)
+}

@@ -1,0 +1,298 @@
+package guard
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sotto-voip/sotto/client"
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/events"
+	"github.com/sotto-voip/sotto/keystore"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
+)
+
+// Config says which server, with what protection, and where to listen.
+type Config struct {
+	// Address is the server, HOST:PORT.
+	Address string
+	// Listen are the addresses to listen on, HOST:PORT; loopback only. Port 0
+	// takes a free port, the same for all of them.
+	Listen []string
+	// Policy and Secret rule the encryption; without a secret only PolicyOff is
+	// possible. Named are the people who must hold the secret before anything
+	// leaves; empty: one holder is enough.
+	Policy e2ee.Policy
+	Secret string
+	Named  []string
+	// Store is the whole state directory, Server its record of this server.
+	Store  *keystore.Store
+	Server *keystore.Server
+	// Accept is SHA-256 of a new server certificate that the person has
+	// compared; it replaces the remembered one. Nil: none.
+	Accept *[32]byte
+	// Log and Events receive what happens; both may be nil.
+	Log    *slog.Logger
+	Events func(events.Event)
+}
+
+// Bounds of the downstream side.
+const (
+	maxHandshakes    = 8 // clients between TCP accept and Authenticate
+	handshakeTimeout = 10 * time.Second
+	loginTimeout     = 20 * time.Second
+	udpBuffer        = 1 << 20
+	maxDatagrams     = 256
+	closeGrace       = 500 * time.Millisecond
+)
+
+// ErrNoSecret refuses to start without protection unless that was asked for.
+var ErrNoSecret = errors.New("guard: no secret, and policy is not off")
+
+// Guard is one running guard. Run owns everything; the other methods may be
+// called from any goroutine.
+type Guard struct {
+	cfg       Config
+	log       *slog.Logger
+	cert      tls.Certificate
+	tcp       []net.Listener
+	udp       []*net.UDPConn
+	port      uint16
+	arrivals  chan *arrival
+	datagrams chan *client.Datagram
+	overrun   atomic.Uint64
+	handshake chan struct{} // tokens of clients that are not in yet
+	listPings chan struct{} // tokens of questions under way
+	wg        sync.WaitGroup
+
+	// Owned by Run.
+	secrets      map[[32]byte]*e2ee.Secret
+	lastListPing time.Time
+}
+
+// New opens the listeners. Nothing is accepted before Run.
+func New(cfg Config) (*Guard, error) {
+	if cfg.Policy != e2ee.PolicyOff && cfg.Secret == "" {
+		return nil, ErrNoSecret
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Events == nil {
+		cfg.Events = func(events.Event) {}
+	}
+	cert, err := cfg.Server.TLSCertificate()
+	if err != nil {
+		return nil, err
+	}
+	g := &Guard{
+		cfg: cfg, log: cfg.Log, cert: cert,
+		arrivals:  make(chan *arrival),
+		datagrams: make(chan *client.Datagram, maxDatagrams),
+		handshake: make(chan struct{}, maxHandshakes),
+		listPings: make(chan struct{}, maxListPings),
+		secrets:   map[[32]byte]*e2ee.Secret{},
+	}
+	if err := g.listen(); err != nil {
+		g.closeListeners()
+		return nil, err
+	}
+	return g, nil
+}
+
+// listen opens TCP and UDP on all addresses with one port number.
+func (g *Guard) listen() error {
+	const attempts = 20 // only a free port chosen by the system can be taken elsewhere
+	var err error
+	for range attempts {
+		g.closeListeners()
+		g.port = 0
+		if err = g.listenOnce(); err == nil || !g.anyPort() {
+			return err
+		}
+	}
+	return err
+}
+
+func (g *Guard) anyPort() bool {
+	for _, a := range g.cfg.Listen {
+		if _, p, err := net.SplitHostPort(a); err != nil || p != "0" {
+			return false
+		}
+	}
+	return true
+}
+
+func (g *Guard) listenOnce() error {
+	for _, addr := range g.cfg.Listen {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return err
+		}
+		ip := net.ParseIP(host)
+		if ip == nil || !ip.IsLoopback() {
+			return fmt.Errorf("guard: %s is not a loopback address", addr)
+		}
+		if port == "0" && g.port != 0 {
+			port = strconv.Itoa(int(g.port))
+		}
+		full := net.JoinHostPort(host, port)
+		l, err := net.Listen("tcp", full)
+		if err != nil {
+			return err
+		}
+		g.tcp = append(g.tcp, l)
+		p := l.Addr().(*net.TCPAddr).Port
+		g.port = uint16(p)
+		u, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip, Port: p})
+		if err != nil {
+			return err
+		}
+		u.SetReadBuffer(udpBuffer) // best effort
+		u.SetWriteBuffer(udpBuffer)
+		g.udp = append(g.udp, u)
+	}
+	if len(g.tcp) == 0 {
+		return errors.New("guard: nowhere to listen")
+	}
+	return nil
+}
+
+func (g *Guard) closeListeners() {
+	for _, l := range g.tcp {
+		l.Close()
+	}
+	for _, u := range g.udp {
+		u.Close()
+	}
+	g.tcp, g.udp = nil, nil
+}
+
+// Port is the port that the stock client connects to.
+func (g *Guard) Port() uint16 { return g.port }
+
+// Certificate is what the stock client will be shown, in DER.
+func (g *Guard) Certificate() []byte { return g.cert.Certificate[0] }
+
+// Close closes the listeners of a guard that is not run; Run closes its own.
+func (g *Guard) Close() { g.closeListeners() }
+
+// Check connects to the server once, checks its certificate against the pin,
+// stretches the secret, and leaves. It finds out at the start, and not when
+// the client comes, that the server is away or has changed.
+func (g *Guard) Check(ctx context.Context) error {
+	link, err := g.dial(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer link.Close(0)
+	_, err = g.secret(link.Server())
+	return err
+}
+
+func (g *Guard) dial(ctx context.Context, cert *tls.Certificate) (*client.Link, error) {
+	return client.DialLink(ctx, time.Now(), client.LinkConfig{
+		Address: g.cfg.Address, Certificate: cert, CheckServer: g.checkServer,
+	})
+}
+
+// checkServer holds the server's certificate against the pin, or against the
+// one that the person has accepted in its place.
+func (g *Guard) checkServer(der []byte) error {
+	err := g.cfg.Server.CheckPin(der)
+	var changed *keystore.PinError
+	if errors.As(err, &changed) && g.cfg.Accept != nil && changed.New == *g.cfg.Accept {
+		return g.cfg.Server.ReplacePin(der, *g.cfg.Accept)
+	}
+	return err
+}
+
+// secret stretches the typed secret for one server certificate, once.
+func (g *Guard) secret(server [32]byte) (*e2ee.Secret, error) {
+	if g.cfg.Policy == e2ee.PolicyOff {
+		return nil, nil
+	}
+	if s, ok := g.secrets[server]; ok {
+		return s, nil
+	}
+	s, err := e2ee.ParseSecret(g.cfg.Secret, server)
+	if err != nil {
+		return nil, err
+	}
+	if !s.MachineMade() {
+		debug.FreeOSMemory() // Argon2id took 64 MiB for a moment
+	}
+	g.secrets[server] = s
+	return s, nil
+}
+
+// Run serves clients, one at a time, until the context ends. It returns when
+// everything it started has ended.
+func (g *Guard) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	for _, l := range g.tcp {
+		g.wg.Go(func() { g.accept(ctx, l) })
+	}
+	for _, u := range g.udp {
+		g.wg.Go(func() { g.readUDP(u) })
+	}
+	g.emit(events.Event{Event: "listening", Port: g.port, Policy: g.cfg.Policy.String()})
+	defer g.wg.Wait()
+	defer g.closeListeners()
+	defer cancel()
+	var next *arrival
+	for {
+		if next != nil {
+			a := next
+			next = g.serve(ctx, a)
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case a := <-g.arrivals:
+			next = a
+		case d := <-g.datagrams:
+			g.listPing(time.Now(), d)
+			d.Free()
+		}
+	}
+}
+
+func (g *Guard) readUDP(u *net.UDPConn) {
+	for {
+		d := client.NewDatagram()
+		n, from, err := u.ReadFromUDPAddrPort(d.Buffer())
+		if err != nil {
+			d.Free()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		d.B, d.From, d.Sock = d.Buffer()[:n], from, u
+		select {
+		case g.datagrams <- d:
+		default:
+			g.overrun.Add(1)
+			d.Free()
+		}
+	}
+}
+
+// reject answers a client that is not let in and closes it. The stock client
+// prints the reason and tries again after 10 s; it adds the full stop itself.
+func reject(c *client.Conn, reason string) {
+	t := mumblepb.Reject_None
+	c.SendMessage(&mumblepb.Reject{Type: &t, Reason: &reason})
+	c.Close(closeGrace)
+}

@@ -1,0 +1,60 @@
+package guard
+
+import (
+	"errors"
+	"time"
+
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/endpoint"
+	"github.com/sotto-voip/sotto/mumble/control"
+	"github.com/sotto-voip/sotto/mumble/voice"
+	"github.com/sotto-voip/sotto/opus"
+)
+
+// silentFrame is what libopus writes for 20 ms of digital silence. It stands
+// for an empty last packet on a leg whose form cannot carry an empty one.
+var silentFrame = []byte{0xF8, 0xFF, 0xFE}
+
+// version14 is the first version that knows voice context 3 (listener).
+var version14 = control.MakeVersion(1, 4, 0)
+
+// inbound takes one voice packet of the server, the mirror of outbound:
+//
+//  1. it was parsed from the server's form by the upstream leg
+//  2. decrypt, and let only sound Opus pass   (endpoint.Unprotect)
+//  3. clear voice is dropped while a secret is set
+//  4. write the client's form of it, UDP or tunnel
+func (s *session) inbound(now time.Time, in *voice.Packet) {
+	if !s.synced {
+		return // the client does not know who is who yet
+	}
+	p := in
+	if s.g.cfg.Policy != e2ee.PolicyOff {
+		err := s.end.Unprotect(s.openBuf[:0], now, in, &s.inPacket)
+		s.drain()
+		if errors.Is(err, endpoint.ErrNotSotto) {
+			s.sayRarely(now, false, s.end.Mirror().Name(in.Session)+" speaks unencrypted; you do not hear it while a secret is set.")
+		}
+		if err != nil {
+			return // counted by the endpoint
+		}
+		p = &s.inPacket
+	} else if in.Codec == voice.Opus && len(in.Data) > 0 && opus.Check(in.Data, 0) != nil {
+		return
+	}
+	if p.Codec != voice.Opus && s.down.format != voice.Legacy {
+		return // the protobuf form knows Opus only
+	}
+	if p.Context == 3 && s.down.version < version14 {
+		p.Context = 0
+	}
+	if empty(p) && s.down.format == voice.Protobuf {
+		if !p.Terminator {
+			return
+		}
+		p.Data = silentFrame
+	}
+	s.down.sendVoice(p)
+}
+
+func empty(p *voice.Packet) bool { return len(p.Data) == 0 }

@@ -1,0 +1,376 @@
+package guard
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sotto-voip/sotto/client"
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/endpoint"
+	"github.com/sotto-voip/sotto/events"
+	"github.com/sotto-voip/sotto/mumble/control"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
+	"github.com/sotto-voip/sotto/mumble/voice"
+)
+
+// versionWait is how long the client's Version is held for the server's.
+const versionWait = time.Second
+
+// session is one client on one upstream connection. Its loop runs in the
+// goroutine of Run, which thereby owns both legs; nothing here needs a lock.
+type session struct {
+	g     *Guard
+	from  *arrival
+	down  *downstream
+	up    *client.Link
+	end   *endpoint.Endpoint
+	pings pings
+
+	ownCertificate bool // upstream sees guard's own certificate, not the imported one
+	synced         bool
+	braked         bool     // the client believes that it is suppressed by us
+	tokens         []string // access tokens the client has set
+	borrowed       bool     // tokens of one join are in force upstream
+	said           map[string]time.Time
+	tableStats     tableStats
+	voiceStats     voiceStats
+
+	outPacket, inPacket voice.Packet
+	sealBuf, openBuf    []byte
+}
+
+// errClientGone ends a session because the stock client left.
+var errClientGone = errors.New("guard: the client left")
+
+// serve runs one session to its end and returns the arrival that replaces it,
+// if any.
+func (g *Guard) serve(ctx context.Context, a *arrival) *arrival {
+	if words := g.admit(a); words != "" {
+		g.emit(events.Event{Event: "client_refused", Reason: words})
+		reject(a.conn, words)
+		return nil
+	}
+	s, err := g.begin(ctx, a)
+	if err != nil {
+		g.log.Warn("upstream", "error", err)
+		g.emit(events.Event{Event: "upstream_failed", Reason: err.Error()})
+		reject(a.conn, reasonFor(err))
+		return nil
+	}
+	next, err := s.loop(ctx)
+	s.finish(err)
+	return next
+}
+
+// begin connects upstream for an admitted client and passes its login on.
+func (g *Guard) begin(ctx context.Context, a *arrival) (*session, error) {
+	s := &session{
+		g: g, from: a, down: newDownstream(a, time.Now()), said: map[string]time.Time{},
+		sealBuf: make([]byte, 0, 2048), openBuf: make([]byte, 0, 2048),
+	}
+	var cert *tls.Certificate
+	// A client that hides its certificate stays hidden.
+	if a.cert != nil {
+		c, imported, err := g.cfg.Store.MumbleCertificate()
+		if err != nil {
+			return nil, err
+		}
+		cert, s.ownCertificate = &c, !imported
+	}
+	up, err := g.dial(ctx, cert)
+	if err != nil {
+		return nil, err
+	}
+	s.up = up
+	secret, err := g.secret(up.Server())
+	if err == nil {
+		s.end, err = endpoint.New(e2ee.Config{Policy: g.cfg.Policy, Secret: secret, Server: up.Server(), Named: g.cfg.Named})
+	}
+	if err == nil {
+		err = s.login(ctx)
+	}
+	if err != nil {
+		up.Close(0)
+		return nil, err
+	}
+	g.emit(events.Event{Event: "connected", Server: up.ServerVersion().String()})
+	return s, nil
+}
+
+// login waits for the server's Version, which decides ours, and then passes
+// Version and Authenticate on.
+func (s *session) login(ctx context.Context) error {
+	wait := time.NewTimer(versionWait)
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-wait.C: // a server that is slow to say; speak as an old client
+	case f, ok := <-s.up.Frames():
+		if !ok {
+			return s.up.Err()
+		}
+		if err := s.fromServer(time.Now(), f); err != nil {
+			return err
+		}
+	}
+	if v := s.versionUp(); v != nil {
+		s.up.SendMessage(v)
+	}
+	s.tokens = s.from.auth.GetTokens()
+	s.up.SendMessage(authenticateUp(s.from.auth))
+	return nil
+}
+
+// loop is the life of the session. It returns why it ended and who replaces it.
+func (s *session) loop(ctx context.Context) (*arrival, error) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Reset(time.Until(s.deadline()))
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case a := <-s.g.arrivals:
+			if a.replaces(s.from) && s.g.admit(a) == "" {
+				return a, errClientGone
+			}
+			words := "this guard already serves another Mumble"
+			s.g.emit(events.Event{Event: "client_refused", Reason: words})
+			s.g.wg.Go(func() { reject(a.conn, words) })
+		case d := <-s.g.datagrams:
+			s.fromClientUDP(time.Now(), d)
+			d.Free()
+		case d, ok := <-s.up.Datagrams():
+			if ok {
+				s.fromServerUDP(time.Now(), d)
+				d.Free()
+			}
+		case f, ok := <-s.down.conn.Frames():
+			if !ok {
+				return nil, fmt.Errorf("%w: %w", errClientGone, s.down.conn.Err())
+			}
+			s.fromClient(time.Now(), f)
+		case f, ok := <-s.up.Frames():
+			if !ok {
+				return nil, s.up.Err()
+			}
+			err = s.fromServer(time.Now(), f)
+		case <-timer.C:
+			err = s.tick(time.Now())
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// finish closes both legs. The client leg closes without a Reject: then the
+// stock client says "remote host closed" and comes back after 10 s.
+func (s *session) finish(err error) {
+	s.up.Close(closeGrace)
+	s.down.conn.Close(closeGrace)
+	st := s.end.Stats()
+	s.g.log.Info("session ended", "reason", err,
+		"held", s.voiceStats.Held, "unopened", st.Unopened, "clear_dropped", st.ClearVoice, "malformed", s.tableStats.Malformed)
+	s.g.emit(events.Event{Event: "disconnected", Reason: err.Error()})
+}
+
+func (s *session) deadline() time.Time {
+	d := s.up.Deadline()
+	for _, t := range []time.Time{
+		s.end.Deadline(), s.pings.deadline(), s.down.lastTCP.Add(clientSilence),
+	} {
+		if !t.IsZero() && t.Before(d) {
+			d = t
+		}
+	}
+	return d
+}
+
+func (s *session) tick(now time.Time) error {
+	if err := s.up.Tick(now); err != nil {
+		return err
+	}
+	if now.Sub(s.down.lastTCP) >= clientSilence {
+		return errClientGone
+	}
+	s.end.Tick(now)
+	s.drain()
+	s.answerPings(now)
+	return nil
+}
+
+// fromServer treats one control frame of the server.
+func (s *session) fromServer(now time.Time, f control.Frame) error {
+	in, err := s.up.ReceiveFrame(now, f)
+	if err != nil {
+		return err
+	}
+	switch {
+	case in.Keyed:
+		s.down.setup(now)
+	case in.Voice != nil:
+		s.inbound(now, in.Voice)
+	case in.Pong != 0:
+		s.pings.echoed(in.Pong)
+		s.answerPings(now)
+	case in.Frame != nil:
+		return s.controlDown(now, *in.Frame)
+	}
+	return nil
+}
+
+func (s *session) fromServerUDP(now time.Time, d *client.Datagram) {
+	in := s.up.ReceiveDatagram(now, d.B)
+	switch {
+	case in.Voice != nil:
+		s.inbound(now, in.Voice)
+	case in.Pong != 0:
+		s.pings.echoed(in.Pong)
+		s.answerPings(now)
+	}
+}
+
+// fromClient treats one control frame of the client.
+func (s *session) fromClient(now time.Time, f control.Frame) {
+	s.down.lastTCP = now
+	switch f.Type {
+	case control.TypeUDPTunnel:
+		s.down.tunnel = true
+		s.outbound(now, f.Body)
+	case control.TypePing, control.TypeCryptSetup:
+		m, err := control.Decode(f)
+		if err != nil {
+			s.tableStats.Malformed++
+			return
+		}
+		switch m := m.(type) {
+		case *mumblepb.Ping:
+			s.pings.wait(ping{timestamp: m.GetTimestamp(), id: s.up.Ping(now), until: now.Add(tcpPingWait)})
+			s.answerPings(now)
+		case *mumblepb.CryptSetup:
+			s.down.cryptSetup(m)
+		}
+	default:
+		s.controlUp(now, f)
+	}
+}
+
+func (s *session) fromClientUDP(now time.Time, d *client.Datagram) {
+	plain := s.down.open(now, d)
+	if plain == nil {
+		s.g.listPing(now, d)
+		return
+	}
+	if !voice.IsPing(plain, s.down.format) {
+		s.down.tunnel = false
+		s.outbound(now, plain)
+		return
+	}
+	var p voice.Ping
+	if voice.ParsePing(plain, s.down.format, &p) != nil {
+		s.down.malformed++
+		return
+	}
+	id, ok := s.up.PingUDP(now)
+	if !ok {
+		s.down.pongUDP(p.Timestamp)
+		return
+	}
+	s.pings.wait(ping{udp: true, timestamp: p.Timestamp, id: id, until: now.Add(udpPingWait)})
+	s.answerPings(now)
+}
+
+// drain does what the endpoint asks for.
+func (s *session) drain() {
+	for {
+		o, ok := s.end.Next()
+		if !ok {
+			return
+		}
+		switch o := o.(type) {
+		case endpoint.Send:
+			s.up.SendMessage(o.Message)
+		case endpoint.Voice:
+			s.up.SendVoice(&o.Packet)
+		case endpoint.Gate:
+			s.gateChanged(o)
+		case endpoint.Holder:
+			s.g.emit(events.Event{Event: "holder", Session: o.Session, Name: o.Name, Holds: &o.Holds})
+		case endpoint.OtherSecret:
+			s.g.emit(events.Event{Event: "other_secret", Session: o.Session, Name: o.Name})
+			s.down.say(o.Name + " uses another secret and cannot hear you.")
+		case endpoint.TextIn:
+			s.textIn(o)
+		case endpoint.TextFailed:
+			s.g.emit(events.Event{Event: "text_failed", Reason: o.Reason})
+			s.down.deny(o.Reason)
+		case endpoint.Notice:
+			s.g.emit(events.Event{Event: "notice", Code: o.Code, Text: o.Text})
+			s.say(o.Text)
+		}
+	}
+}
+
+// say tells the person, once the client is ready to show it.
+func (s *session) say(text string) {
+	if s.synced {
+		s.down.say(text)
+	}
+}
+
+// sayRarely says something that would otherwise be said fifty times a second.
+func (s *session) sayRarely(now time.Time, deny bool, text string) {
+	const pause = 10 * time.Second
+	if last, ok := s.said[text]; ok && now.Sub(last) < pause {
+		return
+	}
+	if len(s.said) > 64 {
+		clear(s.said)
+	}
+	s.said[text] = now
+	if deny {
+		s.down.deny(text)
+	} else {
+		s.say(text)
+	}
+}
+
+// gateChanged shows the new state and sets the brake: a suppressed client
+// stops sending by itself and shows a crossed microphone.
+func (s *session) gateChanged(o endpoint.Gate) {
+	s.g.emit(events.Event{Event: "gate", State: o.To.String(), Was: o.From.String(), Leave: s.end.Leave().String(), Reason: o.Reason})
+	s.brake()
+	if o.Reason != "" {
+		s.say(o.Reason)
+	}
+}
+
+// brake tells the client whether it may speak: the server's word or ours.
+func (s *session) brake() {
+	held := s.end.Leave() == e2ee.LeaveNothing
+	if !s.synced || held == s.braked {
+		return
+	}
+	s.braked = held
+	me, _ := s.end.Mirror().Own()
+	s.down.conn.SendMessage(&mumblepb.UserState{
+		Session: proto.Uint32(me.Session), Suppress: proto.Bool(held || me.Suppress),
+	})
+}
+
+// reasonFor words why there is no upstream connection, for the client's log.
+func reasonFor(err error) string {
+	var pin interface{ PinChanged() bool }
+	if errors.As(err, &pin) {
+		return "the server shows another certificate than before; Sotto does not connect. See the guard's own window"
+	}
+	return "Sotto cannot reach the server: " + err.Error()
+}

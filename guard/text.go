@@ -1,0 +1,87 @@
+package guard
+
+import (
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/endpoint"
+	"github.com/sotto-voip/sotto/events"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
+)
+
+// textUp: a text of the person is encrypted or refused with the reason. The
+// stock client shows its own line at once, so nothing is echoed.
+func textUp(s *session, now time.Time, m proto.Message) action {
+	t := m.(*mumblepb.TextMessage)
+	if command, ok := strings.CutPrefix(strings.TrimSpace(t.GetMessage()), "/sotto"); ok {
+		s.command(strings.TrimSpace(command))
+		return drop
+	}
+	if s.end.Leave() == e2ee.LeaveClear {
+		s.end.Spent(now, 1)
+		return pass
+	}
+	if err := s.end.SendText(now, t); err != nil {
+		s.g.emit(events.Event{Event: "text_failed", Reason: err.Error()})
+		s.down.deny(err.Error())
+	}
+	return drop
+}
+
+// textDown: a text that came in clear is marked, and a line without an author,
+// which the client shows like one of ours, says whose it is.
+func textDown(s *session, _ time.Time, m proto.Message) action {
+	t := m.(*mumblepb.TextMessage)
+	switch {
+	case t.GetActor() == 0:
+		t.Message = proto.String("[server] " + t.GetMessage())
+	case s.g.cfg.Policy != e2ee.PolicyOff:
+		t.Message = proto.String("<b>[not encrypted]</b> " + t.GetMessage())
+	default:
+		return pass
+	}
+	return rewrite
+}
+
+// textIn shows a text that arrived encrypted. The server's filters saw only
+// ciphertext, so ours take their place.
+func (s *session) textIn(o endpoint.TextIn) {
+	html := filterHTML(o.Text.HTML)
+	t := &mumblepb.TextMessage{Actor: proto.Uint32(o.From), Message: proto.String(html)}
+	switch o.Text.Scope {
+	case e2ee.ScopeChannel:
+		t.ChannelId = []uint32{o.Text.Channel}
+	case e2ee.ScopeTree:
+		t.TreeId = []uint32{o.Text.Channel}
+	default:
+		t.Session = []uint32{s.end.Mirror().Self()}
+	}
+	s.down.conn.SendMessage(t)
+	s.g.emit(events.Event{Event: "text", Session: o.From, Name: s.end.Mirror().Name(o.From)})
+}
+
+// command answers what the person typed to Sotto in the chat bar.
+func (s *session) command(string) {
+	state := s.end.State()
+	line := "policy is off: nothing is encrypted."
+	if s.g.cfg.Policy != e2ee.PolicyOff {
+		line = "state: " + state.String() + ", what you say leaves as: " + s.end.Leave().String() + "."
+		var names []string
+		for _, h := range s.end.Holders() {
+			names = append(names, s.end.Mirror().Name(h))
+		}
+		if len(names) > 0 {
+			line += " The secret is held by: " + strings.Join(names, ", ") + "."
+		}
+	}
+	s.down.say(line)
+}
+
+// claimsSotto reports whether an identifier or menu text of somebody else
+// looks like one of ours.
+func claimsSotto(text string) bool {
+	return strings.Contains(strings.ToLower(text), "sotto")
+}
