@@ -21,6 +21,7 @@ func TestTextGolden(t *testing.T) {
 		// base64 of the eight bytes above and "a", "ab", "abc": + and / of the standard alphabet, both kinds of =
 		{envelope.TextPart{Kind: envelope.KindWelcome, ID: textID, Index: 0, Count: 1, Part: []byte("a")}, false, "sotto:1,03,0,1,++++AQIDBAVh"},
 		{envelope.TextPart{Kind: envelope.KindSecretReady, ID: textID, Index: 9, Count: 10, Part: []byte("ab")}, false, "sotto:1,0A,9,10,++++AQIDBAVhYg=="},
+		{envelope.TextPart{Kind: 0x40, ID: textID, Index: 0, Count: 1, Part: []byte("a")}, false, "sotto:1,40,0,1,++++AQIDBAVh"},
 		{envelope.TextPart{Kind: 0xFF, ID: textID, Index: 127, Count: 128, Part: []byte("abc")}, false, "sotto:1,FF,127,128,++++AQIDBAVhYmM="},
 		{envelope.TextPart{Kind: envelope.KindWelcome, ID: textID, Index: 0, Count: 8, Part: []byte("a")}, true, `<img src="sotto:1,03,0,8,++++AQIDBAVh"/>`},
 	} {
@@ -181,6 +182,7 @@ func TestLooksLikeText(t *testing.T) {
 	}{
 		{"sotto:1,03", true},
 		{"sotto:1", true},
+		{"sotto:0,03", true},
 		{"SOTTO:1,03", true},
 		{"\n \u00a0sotto:9,whatever", true},
 		{"<b>sotto:1,03,0,1,AAAA</b>", true},
@@ -191,6 +193,8 @@ func TestLooksLikeText(t *testing.T) {
 		{`hello <img src="sotto:1,03"/>`, true},
 		{`sotto: no. <img src="sotto:1,03"/>`, true},
 		{"", false},
+		{"x=sotto:1,03", false},
+		{"the src sotto:1,03", false},
 		{"sotto:", false},
 		{"sotto:x", false},
 		{"hello", false},

@@ -18,6 +18,8 @@ func TestHead(t *testing.T) {
 		{Channels: 2, PreSkip: 65535, InputSampleRate: 1<<32 - 1, OutputGain: -32768},
 		{Channels: 1, MappingFamily: 1, Mapping: []byte{1, 0, 0}},
 		{Channels: 2, MappingFamily: 255, Mapping: []byte{2, 0, 0, 255}},
+		{Channels: 8, MappingFamily: 1, Mapping: []byte{5, 3, 0, 6, 1, 2, 3, 4, 5, 7}},
+		{Channels: 1, MappingFamily: 255, Mapping: []byte{200, 55, 254}},
 		{Channels: 6, MappingFamily: 1, Mapping: []byte{4, 2, 0, 4, 1, 2, 3, 5}},
 	} {
 		o, err := ogg.NewReader(bytes.NewReader(write(t, h, ogg.Tags{})))
@@ -74,6 +76,8 @@ func TestHeadBytes(t *testing.T) {
 		{"mapping short", append(with(18, 1), 1, 1, 0), ogg.ErrHead},
 		{"mapping", append(with(18, 1), 1, 1, 0, 1), nil},
 		{"a byte short", good[:18], ogg.ErrHead},
+		{"magic alone", good[:8], ogg.ErrHead},
+		{"half the magic", good[:7], ogg.ErrNotOpus},
 		{"more behind", append(bytes.Clone(good), 1, 2, 3), nil},
 		{"another codec", with(0, 'o'), ogg.ErrNotOpus},
 	} {
@@ -120,6 +124,7 @@ func TestTagsBytes(t *testing.T) {
 	}{
 		{"none", join(magic, str("v"), num(0)), nil, nil},
 		{"two", join(magic, str("v"), num(2), str("A=1"), str("B=2")), []string{"A=1", "B=2"}, nil},
+		{"an empty one last", join(magic, str("v"), num(1), str("")), []string{""}, nil},
 		{"padding behind", join(magic, str("v"), num(1), str("A=1"), make([]byte, 100)), []string{"A=1"}, nil},
 		{"one short", join(magic, str("v"), num(2), str("A=1")), nil, ogg.ErrTags},
 		{"count a lie", join(magic, str("v"), num(1<<32-1), str("A=1")), nil, ogg.ErrTags},

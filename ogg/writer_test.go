@@ -85,13 +85,13 @@ func TestCutRecording(t *testing.T) {
 	}
 }
 
-// failing is an io.Writer that takes n writes.
+// failing is an io.Writer that takes n writes, fails once and then recovers.
 type failing struct{ n int }
 
 var errFull = errors.New("disk is full")
 
 func (f *failing) Write(b []byte) (int, error) {
-	if f.n--; f.n < 0 {
+	if f.n--; f.n == -1 {
 		return 0, errFull
 	}
 	return len(b), nil

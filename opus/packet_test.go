@@ -74,6 +74,7 @@ func TestParse(t *testing.T) {
 		{"code 3, padding 763", cat(0xFB, 0x41, 255, 255, 255, 1, "ab", fill(763)), []int{2}, 763, false, 20 * ms},
 		{"code 3, VBR one frame", cat(0xFB, 0x81, "abc"), []int{3}, -1, true, 20 * ms},
 		{"code 3, VBR three", cat(0xFB, 0x83, 1, 0, "abbb"), []int{1, 0, 3}, -1, true, 60 * ms},
+		{"code 3, VBR last of nothing", cat(0xFB, 0x82, 2, "ab"), []int{2, 0}, -1, true, 40 * ms},
 		{"code 3, VBR two-byte length", cat(0xFB, 0x82, 253, 1, fill(257), "x"), []int{257, 1}, -1, true, 40 * ms},
 		{"code 3, VBR and padding", cat(0xFB, 0xC2, 3, 1, "abb", "ppp"), []int{1, 2}, 3, true, 40 * ms},
 		{"code 3, all padding", cat(0xFB, 0x42, 3, "ppp"), []int{0, 0}, 3, false, 40 * ms},
