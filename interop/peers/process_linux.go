@@ -26,6 +26,25 @@ func confine(cmd *exec.Cmd, root string, uid, gid uint32) {
 	}
 }
 
+// enter runs cmd as the same user inside a directory tree. The kernel lets an
+// ordinary user do that in a user namespace of his own, if the machine allows
+// those; his id there is the same, so the program does not take itself for root.
+func enter(cmd *exec.Cmd, root string) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Chroot:      root,
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}},
+	}
+}
+
+// mayEnter tries enter with a program that does nothing.
+func mayEnter(root string) bool {
+	cmd := exec.Command("/bin/true")
+	enter(cmd, root)
+	return cmd.Run() == nil
+}
+
 // halt stops a program where it is, or lets it go on.
 func halt(p *os.Process, yes bool) error {
 	if yes {

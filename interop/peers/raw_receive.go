@@ -98,6 +98,10 @@ func (r *Raw) setCrypt(m *mumblepb.CryptSetup) {
 		if err := r.crypt.SetKey(m.Key, m.ClientNonce, m.ServerNonce); err != nil {
 			r.err = err
 		}
+		// A 1.5 server takes a legacy client's datagram for a bare ping when
+		// its first byte is 1, and loses it: one in 256. Stock clients live
+		// with that; a test should not.
+		r.crypt.SkipLegacyPing(r.Format == voice.Legacy)
 	case m.ServerNonce != nil:
 		if err := r.crypt.SetDecryptIV(m.ServerNonce); err != nil {
 			r.err = err

@@ -26,7 +26,11 @@ func newScreen(t testing.TB) *screen {
 		t.Fatalf("peers: %v", err)
 	}
 	defer r.Close()
-	cmd := exec.Command(Tool(t, "Xvfb"), "-displayfd", "3", "-screen", "0", "1024x768x24", "-nolisten", "tcp", "-ac")
+	// -noreset: without it the server starts over when its last client leaves,
+	// which is each xdotool that comes before the first window, and whoever
+	// connects in that moment is turned away.
+	cmd := exec.Command(Tool(t, "Xvfb"), "-displayfd", "3", "-screen", "0", "1024x768x24",
+		"-noreset", "-nolisten", "tcp", "-ac")
 	cmd.ExtraFiles = []*os.File{w}
 	p, err := startProcess(t, "Xvfb", cmd)
 	w.Close()

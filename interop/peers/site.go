@@ -5,7 +5,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,9 +14,9 @@ import (
 const serverUser = "mumble-server"
 
 // site is where one server lives: its directory, and how to run its program
-// there. Root runs the program as serverUser, as Debian would, inside the Debian
-// 13 tree if it comes from there; an ordinary user cannot do either and runs it
-// as himself, with the tree's own dynamic linker and libraries.
+// there. Root runs the program as serverUser, as Debian would; an ordinary user
+// runs it as himself. The program of the Debian 13 tree runs inside the tree,
+// which an ordinary user may enter by way of a user namespace.
 type site struct {
 	dir  string // as this process sees it
 	seen string // as the program sees it
@@ -46,14 +45,14 @@ func newSite(t testing.TB, kind ServerKind) *site {
 		t.Fatalf("peers: no such server: %v", kind)
 	}
 	parent := os.TempDir()
+	s.root = tree
+	if tree != "" {
+		parent = filepath.Join(tree, "tmp")
+	}
 	if os.Getuid() == 0 {
-		s.root = tree
 		s.uid, s.gid = account(t, filepath.Join("/", tree, "etc/passwd"))
-		if tree != "" {
-			parent = filepath.Join(tree, "tmp")
-		}
-	} else if tree != "" {
-		s.argv, s.env = withoutChroot(t, tree, s.argv[0], s.env)
+	} else if tree != "" && !mayEnter(tree) {
+		Missing(t, "the right to enter the Debian 13 tree (root, or user namespaces)")
 	}
 	dir, err := os.MkdirTemp(parent, "sotto-murmur-")
 	if err != nil {
@@ -94,20 +93,6 @@ func account(t testing.TB, passwd string) (uid, gid int) {
 	return -1, -1
 }
 
-// withoutChroot builds the command line and environment that run a program of
-// the tree with the tree's libraries from outside.
-func withoutChroot(t testing.TB, tree, program string, env []string) ([]string, []string) {
-	t.Helper()
-	triplet := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[runtime.GOARCH]
-	linkers, err := filepath.Glob(filepath.Join(tree, "usr/lib", triplet, "ld-linux-*.so.*"))
-	if triplet == "" || err != nil || len(linkers) == 0 {
-		Missing(t, "a dynamic linker in the Debian 13 tree for "+runtime.GOARCH)
-	}
-	lib := filepath.Join(tree, "usr/lib", triplet)
-	argv := []string{linkers[0], "--library-path", lib, filepath.Join(tree, program)}
-	return argv, append(env, "QT_PLUGIN_PATH="+filepath.Join(lib, "qt5/plugins"))
-}
-
 // own hands a path to the server's account.
 func (s *site) own(t testing.TB, name string) {
 	t.Helper()
@@ -127,8 +112,11 @@ func (s *site) command(args ...string) *exec.Cmd {
 	argv := append(append([]string{}, s.argv...), args...)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(append([]string{}, s.env...), "HOME="+s.seen)
-	if s.uid >= 0 {
+	switch {
+	case s.uid >= 0:
 		confine(cmd, s.root, uint32(s.uid), uint32(s.gid))
+	case s.root != "":
+		enter(cmd, s.root)
 	}
 	// Inside the tree the working directory must exist as well.
 	cmd.Dir = s.seen

@@ -198,8 +198,8 @@ func (c *StockClient) Refuse() error {
 func (c *StockClient) Dialog() bool { return len(c.screen.windows(dialogTitle)) > 0 }
 
 func (c *StockClient) answer(key string) error {
-	if !until(stockStart, c.Dialog) {
-		return errors.New("peers: the client asks nothing about the server's certificate")
+	if !until(stockStart, func() bool { return c.Dialog() || !c.Alive() }) || !c.Alive() {
+		return fmt.Errorf("peers: the client asks nothing about the server's certificate; running %v, windows %q", c.Alive(), c.Titles())
 	}
 	// The dialog may not take keys in its very first moment: press again while
 	// it is there.
