@@ -18,7 +18,8 @@ type Carrier struct {
 
 	plugin, text bucket
 	probes       prober
-	queue        queue
+	queue        queue // what waits for the regime, or for the plugin bucket
+	bulk         queue // what waits for the text bucket
 	flights      []flight
 	rtt          time.Duration // smoothed, 0 before the first echo
 	seen         seen
@@ -68,17 +69,13 @@ func (c *Carrier) Regime() Regime { return c.regime }
 func (c *Carrier) Stats() Stats { return c.stats }
 
 // MaxObject returns how many bytes an object's body may have on this
-// connection now. It may differ from the function MaxObject where the server's
-// limits are not the usual ones.
+// connection now: one fragment, or one text part as the server's limits allow.
 func (c *Carrier) MaxObject() int {
-	switch c.regime {
-	case RegimeEcho:
-		return profileOf(c.regime).max
-	case RegimeNone:
-		return maxText(c.limits.MessageLength)
-	case RegimeUnknown:
+	most := max(maxPlain(c.limits), maxImage(c.limits))
+	if c.regime == RegimeEcho {
+		most = max(most, envelope.MaxPart)
 	}
-	return min(profileOf(RegimeEcho).max, maxText(c.limits.MessageLength))
+	return most
 }
 
 // Handle takes one input at time now. Time never runs backwards: an earlier
@@ -147,16 +144,11 @@ func (c *Carrier) Deadline() time.Time {
 			due(c.flightDue(f))
 		}
 	}
-	if c.queue.count > 0 {
-		switch c.regime {
-		case RegimeEcho:
-			if len(c.flights) < maxInFlight {
-				due(c.plugin.ready())
-			}
-		case RegimeNone:
-			due(c.text.ready())
-		case RegimeUnknown:
-		}
+	if c.queue.count > 0 && c.regime == RegimeEcho && len(c.flights) < maxInFlight {
+		due(c.plugin.ready())
+	}
+	if c.bulk.count > 0 {
+		due(c.text.ready())
 	}
 	return first
 }
@@ -181,8 +173,10 @@ func (c *Carrier) disconnect() {
 	for i := range c.flights {
 		c.fail(c.flights[i].token, ErrDisconnected)
 	}
-	for w, ok := c.queue.pop(); ok; w, ok = c.queue.pop() {
-		c.fail(w.token, ErrDisconnected)
+	for _, q := range []*queue{&c.queue, &c.bulk} {
+		for w, ok := q.pop(); ok; w, ok = q.pop() {
+			c.fail(w.token, ErrDisconnected)
+		}
 	}
 	c.session, c.flights, c.rtt, c.seen = 0, nil, 0, seen{}
 	c.limits = defaultLimits()
@@ -190,9 +184,32 @@ func (c *Carrier) disconnect() {
 }
 
 func (c *Carrier) setRegime(r Regime) {
-	if c.regime != r {
-		c.regime = r
-		c.out(RegimeChanged{r})
+	if c.regime == r {
+		return
+	}
+	c.regime = r
+	c.out(RegimeChanged{r})
+	// Now it is known which way each object goes.
+	var all []waiting
+	for _, q := range []*queue{&c.queue, &c.bulk} {
+		for w, ok := q.pop(); ok; w, ok = q.pop() {
+			all = append(all, w)
+		}
+	}
+	for _, w := range all {
+		c.enqueue(w)
+	}
+}
+
+// enqueue puts w into the queue of its path.
+func (c *Carrier) enqueue(w waiting) {
+	q := &c.queue
+	if pathOf(c.regime, len(w.object.Body)) == pathText {
+		q = &c.bulk
+	}
+	for _, lost := range q.push(w) {
+		c.stats.QueueFull++
+		c.fail(lost.token, ErrQueueFull)
 	}
 }
 
@@ -215,10 +232,7 @@ func (c *Carrier) send(in Send) {
 		c.fail(in.Token, err)
 		return
 	}
-	for _, w := range c.queue.push(waiting{in.Token, in.Object, to}, in.Priority) {
-		c.stats.QueueFull++
-		c.fail(w.token, ErrQueueFull)
-	}
+	c.enqueue(waiting{in.Token, in.Object, to, min(in.Priority, priorities-1)})
 }
 
 // receivers returns to sorted, once each, without ourselves and session 0,
@@ -233,15 +247,12 @@ func (c *Carrier) receivers(to []uint32) []uint32 {
 // fits returns an error if a body of n bytes does not fit one message. While
 // the regime is unknown the roomier one is hoped for.
 func (c *Carrier) fits(n int) error {
-	r, limit := c.regime, c.MaxObject()
-	if r == RegimeUnknown {
-		r, limit = RegimeNone, maxText(c.limits.MessageLength)
-		if e := profileOf(RegimeEcho).max; e > limit {
-			r, limit = RegimeEcho, e
-		}
+	most := c.MaxObject()
+	if c.regime == RegimeUnknown {
+		most = max(most, envelope.MaxPart)
 	}
-	if n > limit {
-		return &TooLongError{Regime: r, Size: n, Max: limit}
+	if n > most {
+		return &TooLongError{Regime: c.regime, Size: n, Max: most}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -118,7 +119,7 @@ func TestNormalUse(t *testing.T) {
 						}
 						for range burst {
 							token++
-							n, tok := 1+r.IntN(carrier.MaxObject(carrier.RegimeUnknown)), token
+							n, tok := 1+r.IntN(envelope.MaxPart), token
 							all = append(all, tok)
 							p := carrier.Priority(r.IntN(7))
 							w.at(time.Duration(ms)*time.Millisecond, func() {
@@ -382,15 +383,19 @@ func TestTooLong(t *testing.T) {
 		max    int // of the connection
 		rows   []row
 	}{
-		{"E", carrier.RegimeEcho, nil, 988, []row{{1, 0, 0}, {988, 0, 0}, {989, 988, carrier.RegimeEcho}}},
-		{"N", carrier.RegimeNone, nil, 3600, []row{{3600, 0, 0}, {3601, 3600, carrier.RegimeNone}}},
+		{"E", carrier.RegimeEcho, nil, 96000, []row{{1, 0, 0}, {988, 0, 0}, {989, 0, 0}, {96000, 0, 0}, {96001, 96000, carrier.RegimeEcho}}},
+		{"E without HTML", carrier.RegimeEcho, &carrier.Limits{MessageLength: 5000}, 3600, []row{{3600, 0, 0}, {3601, 3600, carrier.RegimeEcho}}},
+		{"E with tiny texts", carrier.RegimeEcho, &carrier.Limits{MessageLength: 100}, 988, []row{{988, 0, 0}, {989, 988, carrier.RegimeEcho}}},
+		{"N", carrier.RegimeNone, nil, 96000, []row{{3600, 0, 0}, {3601, 0, 0}, {96000, 0, 0}, {96001, 96000, carrier.RegimeNone}}},
 		{"N without a limit", carrier.RegimeNone, &carrier.Limits{}, 3600, []row{{3600, 0, 0}, {3601, 3600, carrier.RegimeNone}}},
 		{"N with a huge limit", carrier.RegimeNone, &carrier.Limits{MessageLength: 1<<32 - 1}, 3600, []row{{3600, 0, 0}}},
 		{"N with a small limit", carrier.RegimeNone, &carrier.Limits{MessageLength: 1000}, envelope.MaxTextPart(1000, false),
 			[]row{{envelope.MaxTextPart(1000, false), 0, 0}, {3000, envelope.MaxTextPart(1000, false), carrier.RegimeNone}}},
-		{"unknown", carrier.RegimeUnknown, nil, 988, []row{{988, 0, 0}, {3600, 0, 0}, {3601, 3600, carrier.RegimeNone}}},
+		{"N with a small image limit", carrier.RegimeNone, &carrier.Limits{AllowHTML: true, MessageLength: 1000, ImageMessageLength: 9000}, envelope.MaxTextPart(9000, true),
+			[]row{{envelope.MaxTextPart(9000, true), 0, 0}, {9000, envelope.MaxTextPart(9000, true), carrier.RegimeNone}}},
+		{"unknown", carrier.RegimeUnknown, nil, 96000, []row{{988, 0, 0}, {96000, 0, 0}, {96001, 96000, carrier.RegimeUnknown}}},
 		{"unknown with a small limit", carrier.RegimeUnknown, &carrier.Limits{MessageLength: 300}, envelope.MaxTextPart(300, false),
-			[]row{{988, 0, 0}, {989, 988, carrier.RegimeEcho}}},
+			[]row{{988, 0, 0}, {989, 988, carrier.RegimeUnknown}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := carrier.New()
@@ -417,9 +422,13 @@ func TestTooLong(t *testing.T) {
 					case carrier.Failed:
 						f = o
 					case carrier.TextOut:
-						limit := uint32(5000)
+						limits := carrier.Limits{MessageLength: 5000, ImageMessageLength: 131072}
 						if tt.limits != nil {
-							limit = tt.limits.MessageLength
+							limits = *tt.limits
+						}
+						limit := limits.MessageLength
+						if strings.HasPrefix(o.Message, "<img") {
+							limit = limits.ImageMessageLength
 						}
 						if limit != 0 && uint32(len(o.Message)) > limit {
 							t.Errorf("%d bytes became %d characters, limit %d", r.n, len(o.Message), limit)
@@ -439,22 +448,20 @@ func TestTooLong(t *testing.T) {
 			}
 		})
 	}
-	// What only text would have carried fails when the regime turns out to be E.
+	// What does not fit a fragment goes as text, whatever the regime turns out to be.
 	c := carrier.New()
 	probe := handle(c, start, carrier.Connected{Session: 7})[0].(carrier.PluginOut).Data
 	handle(c, start, carrier.Send{Token: 1, Object: object(envelope.KindMLSMessage, 1, 2000), To: []uint32{8}})
+	handle(c, start, carrier.Send{Token: 2, Object: object(envelope.KindWant, 2, 20), To: []uint32{8}})
 	outs := handle(c, start, carrier.PluginData{From: 7, ID: envelope.DataID, Data: probe})
-	if len(outs) != 2 || outs[0] != (carrier.RegimeChanged{Regime: carrier.RegimeEcho}) {
+	if len(outs) != 4 || outs[0] != (carrier.RegimeChanged{Regime: carrier.RegimeEcho}) {
 		t.Fatalf("%v", outs)
 	}
-	wantFailed(t, outs[1:], 1, carrier.ErrTooLong)
-}
-
-func TestMaxObject(t *testing.T) {
-	for r, want := range map[carrier.Regime]int{carrier.RegimeUnknown: 988, carrier.RegimeEcho: 988, carrier.RegimeNone: 3600, 77: 988} {
-		if got := carrier.MaxObject(r); got != want {
-			t.Errorf("MaxObject(%v) = %d, want %d", r, got, want)
-		}
+	if _, ok := outs[1].(carrier.PluginOut); !ok {
+		t.Errorf("the short object: %v", outs[1])
+	}
+	if _, ok := outs[2].(carrier.TextOut); !ok || outs[3] != (carrier.Delivered{Token: 1}) {
+		t.Errorf("the long object: %v, %v", outs[2], outs[3])
 	}
 }
 
@@ -521,7 +528,7 @@ func TestConnectionEnds(t *testing.T) {
 		if connected := in == carrier.Input(carrier.Connected{Session: 9}); connected == c.Deadline().IsZero() {
 			t.Errorf("%T: deadline %v", in, c.Deadline())
 		}
-		if got := c.MaxObject(); got != 988 {
+		if got := c.MaxObject(); got != 96000 {
 			t.Errorf("%T: limits of the earlier connection stay: %d", in, got)
 		}
 	}
@@ -562,7 +569,7 @@ func TestDelivered(t *testing.T) {
 		}
 		if a.c.Regime() == carrier.RegimeEcho {
 			for tok := range a.delivered {
-				if !seen[w.objects[tok].Ref()] {
+				if len(w.objects[tok].Body) <= envelope.MaxPart && !seen[w.objects[tok].Ref()] {
 					rt.Fatalf("token %d delivered, but not received", tok)
 				}
 			}

@@ -30,7 +30,9 @@
 // # On the wire
 //
 //	E   PluginDataTransmission{ receiverSessions: To and ourselves, dataID: "sotto/1", data: Fragment }
+//	    and, for an object of more than one fragment, as N
 //	N   TextMessage{ session: To, message: "sotto:1,KK,0,1,BASE64" }
+//	    or, where that is too short and the server allows HTML, "<img src=...>" around it
 //
 // Servers drop in silence what comes too fast, so each path has a bucket
 // smaller than the server's, and what the local Mumble client itself sends is

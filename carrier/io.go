@@ -118,7 +118,7 @@ type Received struct {
 }
 
 // Delivered says that a Send is done. In regime E its echo came back, so the
-// server passed it on at this place in the order; in regime N it was handed to
+// server passed it on at this place in the order; what went as text was handed to
 // the connection, and no more is known.
 type Delivered struct{ Token uint64 }
 

@@ -15,6 +15,7 @@ type waiting struct {
 	token  uint64
 	object envelope.Object
 	to     []uint32 // cleaned, without ourselves
+	prio   Priority
 }
 
 // size is what an object weighs against maxQueuedBytes.
@@ -30,9 +31,8 @@ type queue struct {
 
 // push adds w at the end of its line and returns what had to give way: the
 // oldest of the lowest priority, which may be w itself.
-func (q *queue) push(w waiting, p Priority) (evicted []waiting) {
-	p = min(p, priorities-1)
-	q.lines[p] = append(q.lines[p], w)
+func (q *queue) push(w waiting) (evicted []waiting) {
+	q.lines[w.prio] = append(q.lines[w.prio], w)
 	q.count++
 	q.bytes += w.size()
 	for q.count > maxQueued || q.bytes > maxQueuedBytes {

@@ -42,39 +42,59 @@ const (
 // profile is one row of the table of regimes: everything that sending has to
 // know about a server.
 type profile struct {
-	path path
-	echo bool // our own copy comes back and acknowledges
-	max  int  // bytes of body in one message
+	small path // for objects of one fragment
+	large path // for longer ones, up to one text part
 }
 
 // profileOf returns the row of a regime.
 func profileOf(r Regime) profile {
 	switch r {
 	case RegimeEcho:
-		return profile{path: pathPlugin, echo: true, max: envelope.MaxPart}
+		return profile{small: pathPlugin, large: pathText}
 	case RegimeNone:
-		return profile{path: pathText, max: envelope.MaxPlainPart}
+		return profile{small: pathText, large: pathText}
 	case RegimeUnknown:
 	}
 	return profile{}
 }
 
-// MaxObject returns how many bytes an object's body may have in regime r on a
-// server with default limits. For RegimeUnknown it is the smallest of all
-// regimes, so that what fits it fits whatever probing will find.
-func MaxObject(r Regime) int {
-	if p := profileOf(r); p.path != pathNone {
-		return p.max
+// pathOf returns how a body of n bytes travels in regime r.
+func pathOf(r Regime, n int) path {
+	if n <= envelope.MaxPart {
+		return profileOf(r).small
 	}
-	return min(envelope.MaxPart, envelope.MaxPlainPart)
+	return profileOf(r).large
 }
 
-// maxText returns how many bytes of body fit one plain text part when messages
-// may have limit characters; 0 is Murmur's word for no limit.
-func maxText(limit uint32) int {
-	if limit == 0 {
-		return envelope.MaxPlainPart
+// textForm returns whether a body of n bytes travels in the image form, and
+// false if it fits no text that the server allows. The plain form is taken
+// where it suffices: it is the smaller liberty with a server's limits.
+func textForm(l Limits, n int) (image, ok bool) {
+	if n <= maxPlain(l) {
+		return false, true
 	}
-	// Any limit above this one is above MaxPlainPart's; int may have 32 bits.
-	return envelope.MaxTextPart(int(min(limit, 1<<20)), false)
+	return true, n <= maxImage(l)
+}
+
+// maxPlain returns how many bytes of body fit one text part in the plain form.
+func maxPlain(l Limits) int {
+	return min(envelope.MaxPlainPart, maxText(l.MessageLength, false))
+}
+
+// maxImage returns how many bytes of body fit one text part in the image form,
+// 0 where the server takes HTML away.
+func maxImage(l Limits) int {
+	if !l.AllowHTML {
+		return 0
+	}
+	return maxText(l.ImageMessageLength, true)
+}
+
+// maxText turns a limit of the server in characters, 0 for none, into bytes.
+func maxText(limit uint32, image bool) int {
+	const beyond = 1 << 20 // above what any part has; int may have 32 bits
+	if limit == 0 || limit > beyond {
+		limit = beyond
+	}
+	return envelope.MaxTextPart(int(limit), image)
 }

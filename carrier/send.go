@@ -115,25 +115,21 @@ func (c *Carrier) echo(data []byte) bool {
 	return true
 }
 
-// flush sends what waits, as far as the bucket of the path allows.
+// flush sends what waits, as far as the buckets of the paths allow.
 func (c *Carrier) flush() {
-	for c.queue.count > 0 {
-		switch profileOf(c.regime).path {
-		case pathPlugin:
-			if len(c.flights) >= maxInFlight || c.now.Before(c.plugin.ready()) {
-				return
-			}
-			w, _ := c.queue.pop()
-			c.sendPlugin(w)
-		case pathText:
-			if c.now.Before(c.text.ready()) {
-				return
-			}
-			w, _ := c.queue.pop()
-			c.sendText(w)
-		case pathNone:
-			return
+	for c.regime == RegimeEcho && len(c.flights) < maxInFlight && !c.now.Before(c.plugin.ready()) {
+		w, ok := c.queue.pop()
+		if !ok {
+			break
 		}
+		c.sendPlugin(w)
+	}
+	for !c.now.Before(c.text.ready()) {
+		w, ok := c.bulk.pop()
+		if !ok {
+			break
+		}
+		c.sendText(w)
 	}
 }
 
@@ -156,18 +152,19 @@ func (c *Carrier) sendPlugin(w waiting) {
 	c.flights = append(c.flights, f)
 }
 
-// sendText hands w over as private text. Nothing will come back, so Delivered
-// follows at once.
+// sendText hands w over as private text. On Murmur nothing will come back, so
+// Delivered follows at once.
 func (c *Carrier) sendText(w waiting) {
 	if err := c.fits(len(w.object.Body)); err != nil {
-		c.fail(w.token, err)
+		c.fail(w.token, err) // the server has lowered its limits meanwhile
 		return
 	}
 	o := w.object
+	image, ok := textForm(c.limits, len(o.Body))
 	part := envelope.TextPart{Kind: o.Kind, ID: o.Ref().ID(), Index: 0, Count: 1, Part: o.Body}
-	message, err := envelope.AppendText(nil, part, false)
-	if err != nil {
-		c.fail(w.token, err)
+	message, err := envelope.AppendText(nil, part, image)
+	if !ok || err != nil {
+		c.fail(w.token, &TooLongError{Regime: c.regime, Size: len(o.Body), Max: c.MaxObject()})
 		return
 	}
 	c.text.spend(c.now, 1)
