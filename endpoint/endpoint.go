@@ -37,6 +37,7 @@ const ownActWindow = 10 * time.Second
 
 // Endpoint is the machine. Not safe for concurrent use.
 type Endpoint struct {
+	secret  *e2ee.Secret // nil with policy off
 	mirror  mirror.Mirror
 	engine  *e2ee.Engine
 	carrier *carrier.Carrier
@@ -111,6 +112,7 @@ func New(cfg e2ee.Config) (*Endpoint, error) {
 		return nil, err
 	}
 	return &Endpoint{
+		secret:    cfg.Secret,
 		engine:    engine,
 		carrier:   carrier.New(),
 		handshake: map[uint64]bool{},
@@ -130,6 +132,29 @@ func (e *Endpoint) State() e2ee.State { return e.engine.State() }
 
 // Holders are the sessions that proved to hold the secret.
 func (e *Endpoint) Holders() []uint32 { return e.engine.Holders() }
+
+// Audience sorts those who may hear the own speech: names of the holders of
+// the secret, and names of those who hear silence.
+func (e *Endpoint) Audience() (holders, others []string) {
+	for _, s := range e.mirror.Hearers() {
+		if e.engine.IsHolder(s) {
+			holders = append(holders, e.mirror.Name(s))
+		} else {
+			others = append(others, e.mirror.Name(s))
+		}
+	}
+	return holders, others
+}
+
+// KeyID is the id of the secret in the own channel, which people can compare
+// aloud: equal ids mean the same secret. It is never sent. "" without one.
+func (e *Endpoint) KeyID() string {
+	me, ok := e.mirror.Own()
+	if !ok || e.secret == nil {
+		return ""
+	}
+	return e.secret.KeyID(me.Channel)
+}
 
 // Stats returns the counters.
 func (e *Endpoint) Stats() Stats { return e.stats }

@@ -121,7 +121,7 @@ func (s *session) welcome(now time.Time) {
 	s.synced = true
 	s.g.emit(events.Event{Event: "joined", Session: s.end.Mirror().Self(), Name: s.end.Mirror().Name(s.end.Mirror().Self())})
 	if s.g.cfg.Policy == e2ee.PolicyOff {
-		s.say("policy is off: nothing is encrypted.")
+		s.say(s.stateLine())
 	}
 	if s.ownCertificate {
 		s.say("you are known here by a certificate of Sotto. To keep your registered name, import yours: sotto identity import-mumble FILE.p12")

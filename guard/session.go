@@ -304,6 +304,9 @@ func (s *session) drain() {
 			s.gateChanged(o)
 		case endpoint.Holder:
 			s.g.emit(events.Event{Event: "holder", Session: o.Session, Name: o.Name, Holds: &o.Holds})
+			if o.Holds && s.end.State() == e2ee.StateTyped {
+				s.say(o.Name + " holds the secret too.")
+			}
 		case endpoint.OtherSecret:
 			s.g.emit(events.Event{Event: "other_secret", Session: o.Session, Name: o.Name})
 			s.down.say(o.Name + " uses another secret and cannot hear you.")
@@ -348,8 +351,11 @@ func (s *session) sayRarely(now time.Time, deny bool, text string) {
 func (s *session) gateChanged(o endpoint.Gate) {
 	s.g.emit(events.Event{Event: "gate", State: o.To.String(), Was: o.From.String(), Leave: s.end.Leave().String(), Reason: o.Reason})
 	s.brake()
-	if o.Reason != "" {
-		s.say(o.Reason)
+	switch o.To {
+	case e2ee.StateTyped, e2ee.StateAlone:
+		s.say(s.stateLine())
+	case e2ee.StateFind, e2ee.StateHeld, e2ee.StateAsked, e2ee.StateOff:
+		// Find is short; the others come with a sentence of the engine.
 	}
 }
 

@@ -63,23 +63,6 @@ func (s *session) textIn(o endpoint.TextIn) {
 	s.g.emit(events.Event{Event: "text", Session: o.From, Name: s.end.Mirror().Name(o.From)})
 }
 
-// command answers what the person typed to Sotto in the chat bar.
-func (s *session) command(string) {
-	state := s.end.State()
-	line := "policy is off: nothing is encrypted."
-	if s.g.cfg.Policy != e2ee.PolicyOff {
-		line = "state: " + state.String() + ", what you say leaves as: " + s.end.Leave().String() + "."
-		var names []string
-		for _, h := range s.end.Holders() {
-			names = append(names, s.end.Mirror().Name(h))
-		}
-		if len(names) > 0 {
-			line += " The secret is held by: " + strings.Join(names, ", ") + "."
-		}
-	}
-	s.down.say(line)
-}
-
 // claimsSotto reports whether an identifier or menu text of somebody else
 // looks like one of ours.
 func claimsSotto(text string) bool {
