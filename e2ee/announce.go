@@ -19,6 +19,11 @@ const (
 	greetMin     = 200 * time.Millisecond // after a newcomer
 	greetMax     = time.Second
 
+	// probeAnswer is how long a server that echoes may take to show it. A server
+	// that does not is only known by its silence, 4 s later, and nobody should
+	// wait that long for the first word.
+	probeAnswer = 500 * time.Millisecond
+
 	// talking is how short ago the last packet of a talk must be for the next
 	// one to carry the announcement.
 	talking = 500 * time.Millisecond
@@ -128,11 +133,13 @@ func (e *Engine) greet(now time.Time) {
 
 // announceDue returns when the next announcement in voice is due; zero: never.
 func (e *Engine) announceDue() time.Time {
-	if !e.regime.Known || e.regime.Echo || !e.placed || e.moving || !e.heard() {
+	if e.regime.Echo || !e.placed || e.moving || !e.heard() {
 		return time.Time{}
 	}
 	due := e.announced
 	switch {
+	case due.IsZero() && !e.regime.Known:
+		return e.placedAt.Add(probeAnswer)
 	case due.IsZero():
 		return e.placedAt
 	case e.gate.State() == StateTyped:

@@ -37,7 +37,7 @@ type LocalMove struct {
 
 // Regime is what the carrier found out about the server (§1.4).
 type Regime struct {
-	Known bool // false: nothing is sent yet
+	Known bool // false: no object is sent yet, announcements in voice are
 	Echo  bool // regime E; false: regime N
 }
 
