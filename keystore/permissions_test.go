@@ -239,7 +239,7 @@ func TestTornWrite(t *testing.T) {
 	}
 }
 
-// TestFullDisk: a write that fails leaves the old file and no rubbish.
+// TestFailedWrite: a write that fails leaves the old file and no rubbish.
 func TestFailedWrite(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("no directory is read-only for the superuser")

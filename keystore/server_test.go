@@ -44,11 +44,10 @@ func TestServerNames(t *testing.T) {
 		if got := v.Address(); got != tt.address {
 			t.Errorf("%q: address %q, want %q", tt.host, got, tt.address)
 		}
-		before := names(t, filepath.Join(dir, "servers"))
 		if err := v.SetPort(0); err != nil { // writes the record
 			t.Errorf("%q: %v", tt.host, err)
 		}
-		for _, name := range before {
+		for _, name := range names(t, filepath.Join(dir, "servers")) {
 			if _, ok := files[name]; !ok {
 				files[name] = tt.host
 				t.Logf("%q is %s", tt.host, name)
