@@ -60,17 +60,18 @@ func (e *Engine) SealText(now time.Time, limit int, t Text) (envelope.Object, er
 	if e.gate.Leave() != LeaveCiphertext {
 		return envelope.Object{}, ErrHeld
 	}
-	if t.Scope != ScopeChannel && t.Scope != ScopeTree {
+	if t.Scope == ScopePrivate {
 		return envelope.Object{}, ErrMalformed
 	}
 	return e.sealText(now, limit, t)
 }
 
-// SealPrivate encrypts a text for these sessions, in any channel. They are an
+// SealPrivate encrypts a text for these sessions, in any channel: a private one,
+// or one to a tree or another channel, which the caller has expanded. They are an
 // audience of their own, so it is not the channel's gate that decides: "Private
 // text ... encrypted if all named hearers are holders, else refused" (§10.3).
 // Errors are ErrHeld while not connected or while the own move is under way,
-// ErrNotHolder, and ErrTextTooLong.
+// ErrNotHolder, ErrTextTooLong, and ErrMalformed for a scope that is none.
 func (e *Engine) SealPrivate(now time.Time, limit int, to []uint32, t Text) (envelope.Object, error) {
 	if e.cfg.Secret == nil || !e.placed || e.moving {
 		return envelope.Object{}, ErrHeld
@@ -83,12 +84,14 @@ func (e *Engine) SealPrivate(now time.Time, limit int, to []uint32, t Text) (env
 			return envelope.Object{}, ErrNotHolder
 		}
 	}
-	t.Scope, t.Channel = ScopePrivate, NoChannel
+	if t.Scope == ScopePrivate {
+		t.Channel = NoChannel
+	}
 	return e.sealText(now, limit, t)
 }
 
 func (e *Engine) sealText(now time.Time, limit int, t Text) (envelope.Object, error) {
-	if !utf8.ValidString(t.HTML) {
+	if !utf8.ValidString(t.HTML) || !t.addressed() {
 		return envelope.Object{}, ErrMalformed
 	}
 	room := textRoom(limit)
@@ -172,8 +175,12 @@ func parseAppData(b []byte) (t Text, ok bool) {
 		return t, false
 	}
 	t.HTML = string(html)
-	private := t.Scope == ScopePrivate
-	return t, t.Scope <= ScopePrivate && private == (t.Channel == NoChannel)
+	return t, t.addressed()
+}
+
+// addressed reports whether scope and channel fit together.
+func (t *Text) addressed() bool {
+	return t.Scope <= ScopePrivate && (t.Scope == ScopePrivate) == (t.Channel == NoChannel)
 }
 
 // receiveText opens a SecretText that the server says p sent.
