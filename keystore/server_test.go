@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sotto-voip/sotto/keystore"
@@ -199,6 +200,48 @@ func TestPorts(t *testing.T) {
 	}
 	if err := b.SetPort(64801); err != nil {
 		t.Errorf("a port that became free: %v", err)
+	}
+	if err := b.SetPort(0); err != nil {
+		t.Error(err)
+	}
+	if p, ok, err := b.Port(); ok || err != nil {
+		t.Errorf("a port that was given up: %d, %v", p, err)
+	}
+}
+
+// TestPinRace: of many first connections at once that saw different
+// certificates, one is right and all others are alarms.
+func TestPinRace(t *testing.T) {
+	for range 10 {
+		dir := stateDir(t)
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		errs := make([]error, 12)
+		for i := range errs {
+			v := server(t, open(t, dir), "a.example", 64738)
+			wg.Go(func() {
+				<-start
+				errs[i] = v.CheckPin([]byte{byte(i)})
+			})
+		}
+		close(start)
+		wg.Wait()
+		winners := 0
+		for i, err := range errs {
+			var e *keystore.PinError
+			switch {
+			case err == nil:
+				winners++
+				if sum, _, err := server(t, open(t, dir), "a.example", 64738).Pin(); sum != sha256.Sum256([]byte{byte(i)}) {
+					t.Errorf("accepted, but another one is remembered: %v", err)
+				}
+			case !errors.As(err, &e):
+				t.Errorf("%v", err)
+			}
+		}
+		if winners != 1 {
+			t.Errorf("%d different certificates were accepted", winners)
+		}
 	}
 }
 
