@@ -88,12 +88,17 @@ func (r *Raw) pingUDP() error {
 func (r *Raw) closed(err error) bool { return errors.Is(err, net.ErrClosed) }
 
 // Speak sends packets at their own pace, as a transmission with a terminator at
-// its end, to the target (0 is speech). It returns when the last one is sent.
+// its end, to the target (0 is speech). It returns when the
+// last one has had its time.
 func (r *Raw) Speak(packets [][]byte, frame time.Duration, target uint8) {
-	tick := time.NewTicker(frame)
-	defer tick.Stop()
+	// Each packet has its time on the clock: after a hiccup of a busy machine the
+	// late ones follow at once, as from a sound card's buffer.
+	next := time.NewTimer(0)
+	defer next.Stop()
+	begin := time.Now()
 	step := uint64(frame / (10 * time.Millisecond))
 	for i, data := range packets {
+		<-next.C
 		r.mu.Lock()
 		number := r.frame
 		r.frame += step
@@ -102,8 +107,9 @@ func (r *Raw) Speak(packets [][]byte, frame time.Duration, target uint8) {
 			Codec: voice.Opus, Target: target, FrameNumber: number, Data: data,
 			Terminator: i == len(packets)-1,
 		})
-		<-tick.C
+		next.Reset(time.Until(begin.Add(time.Duration(i+1) * frame)))
 	}
+	<-next.C
 }
 
 // Heard returns the voice packets received from the session, in order of
