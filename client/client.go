@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -95,18 +94,16 @@ type Client struct {
 	events chan Event
 	cancel context.CancelFunc
 	done   chan struct{}
-	once   sync.Once
 
 	// Owned by run and what it calls.
-	link     *Link
-	end      *endpoint.Endpoint
-	secrets  map[[32]byte]*e2ee.Secret
-	pending  []Event
-	overrun  uint64
-	sendBuf  []byte
-	openBuf  []byte
-	packet   voice.Packet
-	lastHeld time.Time
+	link    *Link
+	end     *endpoint.Endpoint
+	secrets map[[32]byte]*e2ee.Secret
+	pending []Event
+	overrun uint64
+	sendBuf []byte
+	openBuf []byte
+	packet  voice.Packet
 }
 
 // Dial connects and logs in. It returns when the server has let us in, or with

@@ -20,13 +20,12 @@ const (
 //	tunnel ----------> UDP    UDP ---------------------------> tunnel
 //	(the very first time one echo is enough)
 type path struct {
-	up       bool
-	ever     bool // UDP has worked on this connection
-	echoes   int  // in a row, while down
-	sent     int
-	next     time.Time // when to ping again
-	waiting  time.Time // when the oldest unanswered ping was sent; zero: none
-	sequence uint64
+	up      bool
+	ever    bool // UDP has worked on this connection
+	echoes  int  // in a row, while down
+	sent    int
+	next    time.Time // when to ping again
+	waiting time.Time // when the oldest unanswered ping was sent; zero: none
 }
 
 // due reports whether a ping should go out now.

@@ -50,7 +50,6 @@ type Endpoint struct {
 	handshake map[uint64]bool // tokens under way that are not the person's texts
 	texts     map[uint64]string
 	waiting   []waitingText
-	textSeq   uint32
 	lastText  struct { // the last text message the carrier sent
 		at        time.Time
 		handshake bool

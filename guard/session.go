@@ -35,7 +35,6 @@ type session struct {
 	synced         bool
 	braked         bool     // the client believes that it is suppressed by us
 	tokens         []string // access tokens the client has set
-	borrowed       bool     // tokens of one join are in force upstream
 	said           map[string]time.Time
 	tableStats     tableStats
 	voiceStats     voiceStats
