@@ -88,8 +88,8 @@ func (r *Raw) pingUDP() error {
 func (r *Raw) closed(err error) bool { return errors.Is(err, net.ErrClosed) }
 
 // Speak sends packets at their own pace, as a transmission with a terminator at
-// its end, to the target (0 is speech). It returns when the
-// last one has had its time.
+// its end, to the target (0 is speech). It returns when the last one has had its
+// time.
 func (r *Raw) Speak(packets [][]byte, frame time.Duration, target uint8) {
 	// Each packet has its time on the clock: after a hiccup of a busy machine the
 	// late ones follow at once, as from a sound card's buffer.

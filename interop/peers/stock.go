@@ -226,6 +226,13 @@ func (c *StockClient) Titles() []string {
 // Alive reports whether the client's process still runs.
 func (c *StockClient) Alive() bool { return c.proc.alive() }
 
+// Stop ends the client, not its screen and sound card. At the end of the test
+// that happens by itself.
+func (c *StockClient) Stop() { c.proc.stop() }
+
+// Xdotool runs xdotool on the client's screen, for what has no method here.
+func (c *StockClient) Xdotool(args ...string) (string, error) { return c.screen.do(args...) }
+
 // Screenshot writes what the person would see to a PNG file.
 func (c *StockClient) Screenshot(name string) {
 	c.t.Helper()
