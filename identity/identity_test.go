@@ -61,7 +61,7 @@ func TestPrivateKeyHides(t *testing.T) {
 	}
 	slog.New(slog.NewTextHandler(&out, nil)).Info("text", "key", k, "value", *k, "in", struct{ k identity.PrivateKey }{*k})
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("json", "key", k, "value", *k)
-	j, _ := json.Marshal(k)
+	j, _ := json.Marshal(map[string]any{"pointer": k, "value": *k})
 	out.Write(j)
 	got := out.String()
 	for name, leak := range map[string]string{

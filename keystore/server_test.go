@@ -212,7 +212,7 @@ func TestPorts(t *testing.T) {
 // TestPinRace: of many first connections at once that saw different
 // certificates, one is right and all others are alarms.
 func TestPinRace(t *testing.T) {
-	for range 10 {
+	for range 4 {
 		dir := stateDir(t)
 		var wg sync.WaitGroup
 		start := make(chan struct{})
