@@ -74,6 +74,9 @@ type Mirror struct {
 	synced   bool
 	users    map[uint32]*User
 	channels map[uint32]*Channel
+	// awaited are links to channels that have not been described yet, by the far
+	// end's id: the near ends.
+	awaited map[uint32][]uint32
 }
 
 // Event is one change, returned by Apply: UserAdded, UserChanged, UserRemoved,
@@ -263,8 +266,9 @@ func (m *Mirror) channelState(msg *mumblepb.ChannelState) ([]Event, error) {
 		if m.channels == nil {
 			m.channels = map[uint32]*Channel{}
 		}
-		c = &Channel{ID: id}
+		c = &Channel{ID: id, Links: m.awaited[id]}
 		m.channels[id] = c
+		delete(m.awaited, id)
 	}
 	old := c.clone()
 	set(&c.Parent, msg.Parent)
@@ -299,11 +303,33 @@ func (m *Mirror) link(c *Channel, other uint32, change func([]uint32, uint32) []
 	c.Links = change(c.Links, other)
 	far, ok := m.channels[other]
 	if !ok {
+		m.await(other, c, slices.Contains(c.Links, other))
 		return nil
 	}
 	old := far.clone()
 	far.Links = change(far.Links, c.ID)
 	return []Event{ChannelChanged{old, far.clone()}}
+}
+
+// await remembers or forgets that c names a channel not described yet, so that
+// the link has both its ends whatever the order of the messages.
+func (m *Mirror) await(other uint32, c *Channel, linked bool) {
+	if linked {
+		if m.awaited == nil {
+			m.awaited = map[uint32][]uint32{}
+		}
+		m.awaited[other] = insert(m.awaited[other], c.ID)
+		return
+	}
+	ends, ok := m.awaited[other]
+	if !ok {
+		return
+	}
+	if ends = remove(ends, c.ID); len(ends) == 0 {
+		delete(m.awaited, other)
+	} else {
+		m.awaited[other] = ends
+	}
 }
 
 func (m *Mirror) channelRemove(msg *mumblepb.ChannelRemove) []Event {
@@ -315,6 +341,8 @@ func (m *Mirror) channelRemove(msg *mumblepb.ChannelRemove) []Event {
 	for _, other := range c.Links {
 		if far, ok := m.channels[other]; ok {
 			far.Links = remove(far.Links, c.ID)
+		} else {
+			m.await(other, c, false)
 		}
 	}
 	return []Event{ChannelRemoved{*c}}
