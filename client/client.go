@@ -96,14 +96,15 @@ type Client struct {
 	done   chan struct{}
 
 	// Owned by run and what it calls.
-	link    *Link
-	end     *endpoint.Endpoint
-	secrets map[[32]byte]*e2ee.Secret
-	pending []Event
-	overrun uint64
-	sendBuf []byte
-	openBuf []byte
-	packet  voice.Packet
+	link         *Link
+	end          *endpoint.Endpoint
+	secrets      map[[32]byte]*e2ee.Secret
+	pending      []Event
+	overrun      uint64
+	maxBandwidth uint32
+	sendBuf      []byte
+	openBuf      []byte
+	packet       voice.Packet
 }
 
 // Dial connects and logs in. It returns when the server has let us in, or with
@@ -121,6 +122,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	c := &Client{
 		cfg: cfg, do: make(chan func()), events: make(chan Event), cancel: cancel,
 		done: make(chan struct{}), secrets: map[[32]byte]*e2ee.Secret{},
+		sendBuf: make([]byte, 0, maxDatagram), openBuf: make([]byte, 0, maxDatagram),
 	}
 	loginCtx, stop := context.WithTimeout(ctx, loginTimeout)
 	defer stop()
@@ -422,6 +424,12 @@ func (c *Client) frame(now time.Time, f control.Frame) error {
 // message treats what concerns the person or ends the connection.
 func (c *Client) message(m proto.Message, self uint32) error {
 	switch m := m.(type) {
+	case *mumblepb.ServerSync:
+		c.maxBandwidth = m.GetMaxBandwidth()
+	case *mumblepb.ServerConfig:
+		if m.MaxBandwidth != nil {
+			c.maxBandwidth = m.GetMaxBandwidth()
+		}
 	case *mumblepb.Reject:
 		return &RejectError{m.GetType(), m.GetReason()}
 	case *mumblepb.UserRemove:

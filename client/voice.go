@@ -45,7 +45,6 @@ func (c *Client) SendVoice(f Frame) error {
 			if err := c.end.Protect(c.sendBuf[:0], now, &in, &out); err != nil {
 				return err
 			}
-			c.sendBuf = out.Data[:0]
 			return c.link.SendVoice(&out)
 		case e2ee.LeaveNothing:
 		}
@@ -67,7 +66,6 @@ func (c *Client) voice(now time.Time, in *voice.Packet) {
 		if err != nil {
 			return // counted; clear voice is not played while a secret is set
 		}
-		c.openBuf = c.packet.Data[:0]
 		ev.Encrypted = true
 	}
 	if len(c.pending) > maxPendingVoice {
@@ -153,6 +151,11 @@ type State struct {
 	Leave   e2ee.Leave
 	Holders []uint32
 	OverUDP bool
+	// MaxBandwidth is what the server allows each speaker, bit/s with 32 bytes
+	// of overhead per packet counted in; 0: it did not say.
+	MaxBandwidth uint32
+	// Dropped counts voice that nobody read in time.
+	Dropped uint64
 	Stats   Stats
 	Voice   endpoint.Stats
 }
@@ -165,6 +168,7 @@ func (c *Client) State() (State, error) {
 		s.Self, _ = m.Own()
 		s.Users = m.Users()
 		s.Gate, s.Leave, s.Holders = c.end.State(), c.end.Leave(), c.end.Holders()
+		s.MaxBandwidth, s.Dropped = c.maxBandwidth, c.overrun
 		s.OverUDP, s.Stats, s.Voice = c.link.OverUDP(), c.link.Stats(), c.end.Stats()
 		return nil
 	})

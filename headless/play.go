@@ -73,6 +73,27 @@ func (c *Clip) Duration() time.Duration {
 	return d
 }
 
+// Bandwidth is what a server will count for the clip at its densest, in bit/s,
+// when each packet grows by extra bytes. Murmur adds 32 bytes of headers to
+// each packet and looks at the last 360 (src/murmur/ServerUser.cpp,
+// BandwidthRecord); beyond its limit it drops without a word.
+func (c *Clip) Bandwidth(extra int) int {
+	const window, headers = 360, 32
+	most, bytes, length := 0, 0, time.Duration(0)
+	for i, p := range c.packets {
+		bytes += len(p) + headers + extra
+		length += c.durations[i]
+		if i >= window {
+			bytes -= len(c.packets[i-window]) + headers + extra
+			length -= c.durations[i-window]
+		}
+		if i >= window-1 || i == len(c.packets)-1 {
+			most = max(most, int(int64(bytes)*8*int64(time.Second)/int64(length)))
+		}
+	}
+	return most
+}
+
 // Played says what became of the packets.
 type Played struct{ Sent, Held uint64 }
 

@@ -20,6 +20,9 @@ import (
 	"github.com/sotto-voip/sotto/mumble/control"
 )
 
+// typedOverhead is what encryption adds to each packet, in bytes, at most.
+const typedOverhead = 56
+
 // clientFlags are those of play, record and chat.
 type clientFlags struct {
 	plain      bool
@@ -179,6 +182,16 @@ func (a *app) play(cmd *cobra.Command, f clientFlags, t target, clip *headless.C
 			out.client(ev)
 		}
 	}()
+	if state, err := conn.State(); err == nil && state.MaxBandwidth > 0 {
+		extra := 0
+		if !f.plain {
+			extra = typedOverhead
+		}
+		if need := clip.Bandwidth(extra); need > int(state.MaxBandwidth) {
+			text := fmt.Sprintf("the file needs %d kbit/s, but the server allows %d; it will drop packets", need/1000, state.MaxBandwidth/1000)
+			out.event(events.Event{Event: "notice", Code: "bandwidth", Text: text}, "sotto: hint: "+text)
+		}
+	}
 	done, err := headless.Play(cmd.Context(), conn, clip, loops, wait)
 	if err == nil {
 		// What is in the tunnel or a socket buffer still has to leave.
