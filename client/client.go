@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"runtime/debug"
-	"strings"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -112,7 +113,10 @@ type Client struct {
 // secret, or of the network. The context bounds the login only.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	if cfg.CheckServer == nil {
-		host, _, _ := strings.Cut(cfg.Address, ":")
+		host, _, err := net.SplitHostPort(cfg.Address)
+		if err != nil {
+			return nil, err
+		}
 		cfg.CheckServer = SystemRoots(host)
 	}
 	if cfg.Announce == 0 {
@@ -162,6 +166,7 @@ func (c *Client) call(f func() error) error {
 // login brings up link and endpoint and waits for ServerSync. It runs before
 // the owner loop (first login) or inside it (reconnect).
 func (c *Client) login(ctx context.Context) (err error) {
+	before := len(c.pending)
 	link, err := DialLink(ctx, time.Now(), LinkConfig{
 		Address: c.cfg.Address, Certificate: c.cfg.Certificate,
 		CheckServer: c.cfg.CheckServer, NoUDP: c.cfg.NoUDP,
@@ -214,6 +219,8 @@ func (c *Client) login(ctx context.Context) (err error) {
 		}
 	}
 	link.Authenticated()
+	// What the login brought belongs to the new session, so it comes after this.
+	c.pending = slices.Insert(c.pending, before, Event(Connected{end.Mirror().Self(), link.ServerVersion()}))
 	return c.join()
 }
 
@@ -263,7 +270,6 @@ func (c *Client) run(ctx context.Context) {
 	defer close(c.events)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	c.emit(Connected{c.end.Mirror().Self(), c.link.ServerVersion()})
 	c.drain(time.Now())
 	for {
 		timer.Reset(time.Until(c.deadline()))
@@ -335,7 +341,6 @@ func (c *Client) again(ctx context.Context, cause error) bool {
 		cause = c.login(loginCtx)
 		stop()
 		if cause == nil {
-			c.emit(Connected{c.end.Mirror().Self(), c.link.ServerVersion()})
 			c.drain(time.Now())
 			return true
 		}

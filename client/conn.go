@@ -107,6 +107,9 @@ func (c *Conn) SendVoice(packet []byte) bool {
 }
 
 func (c *Conn) enqueue(add func([]byte) ([]byte, error), size int) bool {
+	if c.Err() != nil {
+		return false
+	}
 	c.mu.Lock()
 	if c.closing {
 		c.mu.Unlock()

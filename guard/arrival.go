@@ -131,10 +131,20 @@ func (g *Guard) admit(a *arrival) string {
 		return ""
 	case a.cert == nil:
 		return "this guard belongs to a Mumble with a certificate, and yours shows none"
-	case sha256.Sum256(a.cert) != pin:
-		return "this guard belongs to another Mumble"
 	}
-	return ""
+	sum := sha256.Sum256(a.cert)
+	if sum == pin {
+		return ""
+	}
+	if want := g.cfg.AcceptClient; want != nil && *want == sum {
+		if err := g.cfg.Server.ReplaceClientPin(a.cert, sum); err != nil {
+			g.log.Error("client pin", "error", err)
+			return stateTrouble
+		}
+		return ""
+	}
+	g.emit(events.Event{Event: "client_unknown", Fingerprint: keystore.Fingerprint(sum)})
+	return "this guard belongs to another Mumble"
 }
 
 // replaces reports whether b may take the place of a: it is the same client,

@@ -39,6 +39,9 @@ type Config struct {
 	// Accept is SHA-256 of a new server certificate that the person has
 	// compared; it replaces the remembered one. Nil: none.
 	Accept *[32]byte
+	// AcceptClient is SHA-256 of the certificate of another Mumble client that
+	// this guard shall belong to from now on. Nil: none.
+	AcceptClient *[32]byte
 	// Log and Events receive what happens; both may be nil.
 	Log    *slog.Logger
 	Events func(events.Event)

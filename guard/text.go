@@ -16,8 +16,8 @@ import (
 // stock client shows its own line at once, so nothing is echoed.
 func textUp(s *session, now time.Time, m proto.Message) action {
 	t := m.(*mumblepb.TextMessage)
-	if command, ok := strings.CutPrefix(strings.TrimSpace(t.GetMessage()), "/sotto"); ok {
-		s.command(strings.TrimSpace(command))
+	if words := strings.Fields(t.GetMessage()); len(words) > 0 && words[0] == "/sotto" {
+		s.command(strings.Join(words[1:], " "))
 		return drop
 	}
 	if s.end.Leave() == e2ee.LeaveClear {

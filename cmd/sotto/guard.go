@@ -24,6 +24,7 @@ type guardFlags struct {
 	secretFile string
 	with       []string
 	accept     string
+	acceptOwn  string
 	json       bool
 	verbose    bool
 }
@@ -44,6 +45,7 @@ func (a *app) guardCommand() *cobra.Command {
 	c.Flags().StringVar(&f.secretFile, "secret-file", "", "`FILE` whose first line is the secret")
 	c.Flags().StringSliceVar(&f.with, "with", nil, "`NAME` of somebody who must hold the secret before anything leaves (repeatable)")
 	c.Flags().StringVar(&f.accept, "accept-certificate", "", "accept the server's new certificate with this SHA-256 `FINGERPRINT`")
+	c.Flags().StringVar(&f.acceptOwn, "accept-client", "", "let the Mumble client with this certificate, SHA-256 `FINGERPRINT`, use this guard from now on")
 	c.Flags().BoolVar(&f.json, "json", false, "print events as JSON lines on standard output")
 	c.Flags().BoolVar(&f.verbose, "verbose", false, "log more to standard error")
 	return c
@@ -92,6 +94,13 @@ func (a *app) guard(cmd *cobra.Command, f guardFlags, target string) error {
 			return usageError{err}
 		}
 		cfg.Accept = &sum
+	}
+	if f.acceptOwn != "" {
+		sum, err := keystore.ParseFingerprint(f.acceptOwn)
+		if err != nil {
+			return usageError{err}
+		}
+		cfg.AcceptClient = &sum
 	}
 	g, err := guard.New(cfg)
 	if kept && errors.Is(err, syscall.EADDRINUSE) {
@@ -150,6 +159,8 @@ func describe(e events.Event) string {
 		return fmt.Sprintf("%s  %s", at, e.Text)
 	case "client_refused", "upstream_failed", "disconnected", "rejected", "text_failed":
 		return fmt.Sprintf("%s  %s: %s", at, e.Event, e.Reason)
+	case "client_unknown":
+		return fmt.Sprintf("%s  another Mumble came, with certificate %s; if it is yours, start again with --accept-client FINGERPRINT", at, e.Fingerprint)
 	case "client_pinned":
 		return fmt.Sprintf("%s  this guard now belongs to the Mumble with certificate %s", at, e.Fingerprint)
 	}
