@@ -181,7 +181,7 @@ func (r *Raw) bindUDP() error {
 			return r.err
 		}
 	}
-	return errors.New("peers: no answer to UDP pings")
+	return errors.New("peers: no answer to UDP pings (had the server been empty? see Server)")
 }
 
 // keepAlive pings every five seconds, as clients do.

@@ -22,6 +22,8 @@ func TestRawVoice(t *testing.T) {
 	for _, kind := range peers.ServerKinds {
 		t.Run(kind.String(), func(t *testing.T) {
 			s := peers.Start(t, kind, peers.ServerOptions{Unlimited: true})
+			// Somebody stays: see Server about what an emptied one may do.
+			peers.DialRaw(t, s.Addr(), "warden", peers.RawOptions{})
 			for va, a := range versions {
 				for vb, b := range versions {
 					for _, udp := range [][2]bool{{true, true}, {true, false}, {false, false}} {
