@@ -211,8 +211,8 @@ func (e *Engine) world(now time.Time, w World) {
 // localMove closes the gate before the move is under way, so that nothing said
 // for one channel is heard in another.
 func (e *Engine) localMove(now time.Time, channel uint32) {
-	if e.session == 0 {
-		return
+	if e.session == 0 || e.placed && !e.moving && channel == e.channel {
+		return // not connected, or a move to where we are, which no World confirms
 	}
 	e.moving, e.target, e.moveEnd = true, channel, now.Add(moveTime)
 	e.step(now, EventConnect, "you are moving")

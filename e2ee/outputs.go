@@ -59,7 +59,8 @@ const (
 	NoticeClock = "clock" // a peer's clock is too far from ours
 )
 
-// Notice is one plain sentence for the person.
+// Notice is one plain sentence for the person. It may hold names as the server
+// gives them.
 type Notice struct {
 	Code string
 	Text string

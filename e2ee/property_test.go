@@ -167,7 +167,7 @@ func TestNothingLeaves(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"connect": func(t *rapid.T) {
-				connected, pending = true, false
+				connected, pending, at = true, false, 0
 				world = e2ee.World{}
 				handle(e2ee.Connected{Session: rapid.Uint32Range(6, 9).Draw(t, "session")})
 				if rapid.Bool().Draw(t, "everybody there") {
@@ -196,11 +196,18 @@ func TestNothingLeaves(t *testing.T) {
 				if world.Own || world.Channel == target || world.Channel != at {
 					pending = false
 				}
-				at = world.Channel
+				if connected {
+					at = world.Channel
+				}
 				handle(world)
 			},
 			"move": func(t *rapid.T) {
 				target = rapid.Uint32Range(1, 3).Draw(t, "target")
+				handle(nil)
+				if target == at && !pending {
+					handle(e2ee.LocalMove{Channel: target}) // no move at all
+					return
+				}
 				pending, moveEnd = connected, now.Add(10*time.Second)
 				handle(e2ee.LocalMove{Channel: target})
 				if e.Leave() != e2ee.LeaveNothing {
@@ -231,8 +238,8 @@ func TestNothingLeaves(t *testing.T) {
 			},
 			"wait":       func(*rapid.T) { handle(e2ee.Wait{}) },
 			"ask":        func(*rapid.T) { e.AskHolders(now, []uint32{1, 2, 3}) },
-			"disconnect": func(*rapid.T) { connected, pending = false, false; handle(e2ee.Disconnected{}) },
-			"restart":    func(*rapid.T) { connected, pending = false, false; world = e2ee.World{}; e = restart() },
+			"disconnect": func(*rapid.T) { connected, pending, at = false, false, 0; handle(e2ee.Disconnected{}) },
+			"restart":    func(*rapid.T) { connected, pending, at, world = false, false, 0, e2ee.World{}; e = restart() },
 			"":           func(*rapid.T) { drain() },
 		})
 		sealed += len(w.used)

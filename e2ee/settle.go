@@ -139,10 +139,8 @@ func (e *Engine) expire(now time.Time) {
 		return
 	}
 	e.sweepAt = time.Time{}
-	if e.out != nil {
-		if err := e.out.advance(now); err != nil {
-			e.dropSending()
-		}
+	if e.out != nil && (now.Sub(e.out.drawn) >= nonceAge || e.out.advance(now) != nil) {
+		e.dropSending()
 	}
 	for session, r := range e.receivers {
 		if r.prev != nil && !now.Before(r.prevEnd) {

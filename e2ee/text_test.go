@@ -239,3 +239,30 @@ func TestPrivate(t *testing.T) {
 		t.Errorf("disconnected: %v, want ErrHeld", err)
 	}
 }
+
+// The last 1024 ids are known; older ones are forgotten, and their texts are kept
+// out by their minute.
+func TestTextIDsBounded(t *testing.T) {
+	r, alice, bob := pair(t)
+	id := func(i int) (id [16]byte) { id[0], id[1], id[15] = byte(i), byte(i>>8), 1; return id }
+	send := func(i int) int {
+		o, err := alice.SealText(r.now, 900, e2ee.Text{ID: id(i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(r.text(bob, alice.session, o))
+	}
+	for i := range 1025 {
+		r.run(500 * time.Millisecond)
+		if send(i) != 1 {
+			t.Fatalf("text %d does not show", i)
+		}
+	}
+	r.run(10 * time.Second)
+	if send(1024) != 0 || send(1) != 0 {
+		t.Error("a known id shows again")
+	}
+	if send(0) != 1 {
+		t.Error("the oldest of 1025 ids is still known")
+	}
+}
