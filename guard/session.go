@@ -33,8 +33,9 @@ type session struct {
 
 	ownCertificate bool // upstream sees guard's own certificate, not the imported one
 	synced         bool
-	braked         bool     // the client believes that it is suppressed by us
-	tokens         []string // access tokens the client has set
+	braked         bool       // the client believes that it is suppressed by us
+	shown          e2ee.State // the state the person was last told of
+	tokens         []string   // access tokens the client has set
 	said           map[string]time.Time
 	tableStats     tableStats
 	voiceStats     voiceStats
@@ -303,7 +304,7 @@ func (s *session) drain() {
 			s.gateChanged(o)
 		case endpoint.Holder:
 			s.g.emit(events.Event{Event: "holder", Session: o.Session, Name: o.Name, Holds: &o.Holds})
-			if o.Holds && s.end.State() == e2ee.StateTyped {
+			if o.Holds && s.shown == e2ee.StateTyped {
 				s.say(o.Name + " holds the secret too.")
 			}
 		case endpoint.OtherSecret:
@@ -350,6 +351,7 @@ func (s *session) sayRarely(now time.Time, deny bool, text string) {
 func (s *session) gateChanged(o endpoint.Gate) {
 	s.g.emit(events.Event{Event: "gate", State: o.To.String(), Was: o.From.String(), Leave: s.end.Leave().String(), Reason: o.Reason})
 	s.brake()
+	s.shown = o.To
 	switch o.To {
 	case e2ee.StateTyped, e2ee.StateAlone:
 		s.say(s.stateLine())

@@ -47,7 +47,7 @@ var table = map[control.Type]row{
 	control.TypeUserState:              {down: userStateDown, up: userStateUp},
 	control.TypeBanList:                {},
 	control.TypeTextMessage:            {down: textDown, up: textUp},
-	control.TypePermissionDenied:       {},
+	control.TypePermissionDenied:       {down: deniedDown},
 	control.TypeACL:                    {up: spendsText},
 	control.TypeQueryUsers:             {},
 	control.TypeContextActionModify:    {down: actionModifyDown},
@@ -158,6 +158,16 @@ func actionModifyDown(_ *session, _ time.Time, m proto.Message) action {
 		return drop
 	}
 	return pass
+}
+
+// deniedDown: a refusal that speaks for Sotto is only ever ours.
+func deniedDown(_ *session, _ time.Time, m proto.Message) action {
+	d := m.(*mumblepb.PermissionDenied)
+	if !claimsSotto(d.GetReason()) {
+		return pass
+	}
+	d.Reason = proto.String("[server] " + d.GetReason())
+	return rewrite
 }
 
 func actionUp(_ *session, _ time.Time, m proto.Message) action {
