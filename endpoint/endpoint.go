@@ -274,7 +274,8 @@ func moved(events []mirror.Event) bool {
 			return ev.Old.Channel != ev.New.Channel || ev.Old.Name != ev.New.Name ||
 				!slices.Equal(ev.Old.Listens, ev.New.Listens)
 		case mirror.ChannelChanged:
-			return !slices.Equal(ev.Old.Links, ev.New.Links)
+			// The parent decides who is in a tree.
+			return ev.Old.Parent != ev.New.Parent || !slices.Equal(ev.Old.Links, ev.New.Links)
 		case mirror.ChannelAdded:
 			return len(ev.Channel.Links) > 0
 		}

@@ -1,0 +1,218 @@
+package endpoint_test
+
+import (
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/endpoint"
+	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
+)
+
+// held demands that neither voice nor channel text of p leaves.
+func (p *person) wantHeld() {
+	p.r.t.Helper()
+	before := len(p.sent)
+	p.r.voices = 0
+	for target := range uint8(32) {
+		if _, err := p.say(target, packet(20, 1)); err == nil {
+			p.r.t.Errorf("%s speaks to target %d in %v", p.name, target, p.State())
+		}
+	}
+	me, _ := p.r.world.User(p.session)
+	if err := p.SendText(p.r.now, toChannel(me.Channel)); err == nil {
+		p.r.t.Errorf("%s writes in %v", p.name, p.State())
+	}
+	p.r.carry()
+	if p.r.voices != 0 || len(p.sent) != before {
+		p.r.t.Errorf("%s sent %d packets and %d messages", p.name, p.r.voices, len(p.sent)-before)
+	}
+}
+
+// request is the stock client's own wish to go somewhere, as guard treats it.
+func (p *person) request(channel uint32) {
+	p.r.t.Helper()
+	p.LocalMove(p.r.now, channel)
+	p.wantHeld()
+	p.r.broadcast(&mumblepb.UserState{Session: proto.Uint32(p.session), Actor: proto.Uint32(p.session), ChannelId: proto.Uint32(channel)})
+}
+
+// From the first moment to the first holder nothing leaves, whatever comes.
+func TestNothingLeavesBeforeAHolder(t *testing.T) {
+	for name, echo := range map[string]regime{"echo": echoes, "silent": silent} {
+		t.Run(name, func(t *testing.T) {
+			r := newRelay(t, echo)
+			secret := e2ee.NewSecret()
+			alice := r.join("alice", 0, with(t, secret))
+			alice.wantHeld()
+			r.run(time.Second)
+			alice.wantHeld()
+			r.join("eve", 0, nil)
+			alice.wantHeld()
+			r.join("mallory", 0, with(t, e2ee.NewSecret()))
+			for range 30 {
+				r.run(time.Second)
+				alice.wantHeld()
+			}
+			if others := outputs[endpoint.OtherSecret](alice); echo == echoes && (len(others) != 1 || others[0].Name != "mallory") {
+				t.Errorf("other secrets: %+v", others)
+			}
+			bob := r.join("bob", 0, with(t, secret))
+			r.settle()
+			r.wantLeave(alice, e2ee.LeaveCiphertext)
+			alice.mustHear(0, bob)
+			r.leave(bob)
+			// What leaves now is ciphertext that nobody present reads, and stays so.
+			r.run(time.Minute)
+			if alice.Leave() == e2ee.LeaveClear {
+				t.Error("the gate went clear")
+			}
+		})
+	}
+}
+
+func TestNamedPeople(t *testing.T) {
+	r := newRelay(t, echoes)
+	secret := e2ee.NewSecret()
+	alice := r.join("alice", 0, with(t, secret, "Bob", "carol"))
+	bob := r.join("bob", 0, with(t, secret))
+	r.settle()
+	alice.wantHeld()
+	carol := r.join("carol", 0, with(t, secret))
+	r.settle()
+	r.wantLeave(alice, e2ee.LeaveCiphertext)
+	alice.mustHear(0, bob, carol)
+}
+
+// An own move closes the gate before the request is under way; where holders are
+// it opens again by itself.
+func TestOwnMove(t *testing.T) {
+	b := newBuilding(t)
+	b.alice.request(1)
+	b.settle()
+	b.wantLeave(b.alice, e2ee.LeaveCiphertext)
+	b.alice.mustHear(0, b.bob, b.dave) // dave sits in the linked channel
+
+	// Where nobody holds the secret it stays closed.
+	b.alice.request(4)
+	b.settle()
+	b.alice.wantHeld()
+
+	// And where nobody is at all.
+	b.channel(9, 0, "Empty")
+	b.alice.request(9)
+	b.settle()
+	b.alice.wantHeld()
+	if b.alice.State() != e2ee.StateAlone {
+		t.Errorf("state %v", b.alice.State())
+	}
+}
+
+// A request that the server does not answer opens the gate after a while where it was.
+func TestMoveUnanswered(t *testing.T) {
+	r, alice, bob := pair(t, echoes)
+	r.channel(1, 0, "Lobby")
+	alice.LocalMove(r.now, 1)
+	r.run(5 * time.Second)
+	alice.wantHeld()
+	r.run(6 * time.Second)
+	r.wantLeave(alice, e2ee.LeaveCiphertext)
+	alice.mustHear(0, bob)
+}
+
+// The server moves somebody: the microphone is held, and the person told, until
+// holders are there.
+func TestServerMove(t *testing.T) {
+	b := newBuilding(t)
+	b.alice.out = nil
+	b.move(b.alice, 4)
+	b.alice.wantHeld()
+	var states []e2ee.State
+	for _, g := range outputs[endpoint.Gate](b.alice) {
+		states = append(states, g.To)
+	}
+	if len(states) == 0 || states[0] != e2ee.StateHeld {
+		t.Errorf("states %v", states)
+	}
+	b.settle()
+	b.alice.wantHeld()
+	told := false
+	for _, n := range outputs[endpoint.Notice](b.alice) {
+		told = told || n.Code == e2ee.NoticeMoved
+	}
+	if !told && b.alice.State() != e2ee.StateAsked {
+		t.Errorf("the person was not told, state %v", b.alice.State())
+	}
+	b.move(b.alice, 1)
+	b.settle()
+	b.wantLeave(b.alice, e2ee.LeaveCiphertext)
+	b.alice.mustHear(0, b.bob, b.dave)
+}
+
+// The server sends the person elsewhere than it asked: that is no own act.
+func TestServerMovesElsewhere(t *testing.T) {
+	b := newBuilding(t)
+	b.alice.out = nil
+	b.alice.LocalMove(b.now, 1)
+	b.carry()
+	b.move(b.alice, 4)
+	b.alice.wantHeld()
+	b.settle()
+	b.alice.wantHeld()
+	if s := b.alice.State(); s != e2ee.StateHeld && s != e2ee.StateAsked {
+		t.Errorf("state %v", s)
+	}
+}
+
+// Somebody without the secret who walks in, by foot, by link or by ear, hears
+// nothing, and the others talk on.
+func TestStrangersHearNothing(t *testing.T) {
+	r, alice, bob := pair(t, echoes)
+	r.channel(1, 0, "Lobby")
+	eve := r.join("eve", 1, nil)
+	check := func(how string) {
+		t.Helper()
+		r.run(10 * time.Second)
+		eve.got = nil
+		alice.mustHear(0, bob)
+		for _, p := range eve.got {
+			if _, _, _, ok := envelope.ParseVoice(p.Data); !ok {
+				t.Errorf("%s: eve hears % x", how, p.Data)
+			}
+		}
+	}
+	r.listen(eve, 0)
+	check("listening")
+	r.broadcast(&mumblepb.ChannelState{ChannelId: proto.Uint32(0), LinksAdd: []uint32{1}})
+	check("by link")
+	r.move(eve, 0)
+	check("by foot")
+}
+
+// A reconnect is a new beginning: session ids are void and nothing leaves before
+// somebody has shown the secret again.
+func TestReconnect(t *testing.T) {
+	r, alice, bob := pair(t, echoes)
+	r.leave(bob)
+	alice.receive(&mumblepb.ServerSync{Session: proto.Uint32(77)})
+	r.carry()
+	if alice.Leave() != e2ee.LeaveNothing {
+		t.Errorf("%v leaves after a second ServerSync", alice.Leave())
+	}
+}
+
+// The mirror's bounds end the connection.
+func TestServerAnnouncesTooMuch(t *testing.T) {
+	e := with(t, e2ee.NewSecret())
+	now := time.Unix(1_800_000_000, 0)
+	var err error
+	for s := uint32(1); err == nil && s < 1<<17; s++ {
+		_, _, err = e.FromServer(now, &mumblepb.UserState{Session: proto.Uint32(s)})
+	}
+	if err == nil {
+		t.Error("no bound")
+	}
+}

@@ -1,0 +1,508 @@
+package endpoint_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sotto-voip/sotto/carrier"
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/endpoint"
+	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/mumble/mirror"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
+	"github.com/sotto-voip/sotto/mumble/voice"
+)
+
+var testServer = [32]byte{1, 2, 3}
+
+// regime is how much the relay does with messages to oneself.
+type regime bool
+
+const (
+	echoes regime = true  // Murmur 1.4 and later
+	silent regime = false // Murmur before 1.4: no plugin messages at all
+)
+
+// relay imitates a Mumble server in virtual time: it gives out sessions, tells
+// everybody who is where, and routes plugin messages, private texts and voice as
+// Murmur does. Nothing takes time but what run lets pass.
+//
+// It also is the eavesdropper: whatever reaches it from a person with a secret
+// must be an envelope, and none of the words in forbidden may be in it.
+type relay struct {
+	t         testing.TB
+	now       time.Time
+	echo      regime
+	world     mirror.Mirror
+	channels  []*mumblepb.ChannelState
+	people    []*person
+	last      uint32
+	forbidden [][]byte
+
+	lose   func(from, to *person, m proto.Message) bool // a message that gets lost
+	denies func(from *person, m proto.Message) *mumblepb.PermissionDenied
+
+	voices int // packets seen
+}
+
+// person is somebody on the relay. Without an endpoint it has no Sotto.
+type person struct {
+	*endpoint.Endpoint
+	r       *relay
+	name    string
+	session uint32
+	targets map[uint32]*mumblepb.VoiceTarget
+	sealed  []byte
+	opened  []byte
+
+	got    []voice.Packet // as the server delivered it, newest last
+	shown  []proto.Message
+	sent   []proto.Message
+	out    []endpoint.Output // all but Send and Voice
+	clear  bool              // may send anything: policy off
+	number uint64
+}
+
+func newRelay(t testing.TB, echo regime) *relay {
+	r := &relay{t: t, now: time.Unix(1_800_000_000, 0), echo: echo}
+	r.channel(0, 0, "Root")
+	return r
+}
+
+// channel makes a channel, or changes one.
+func (r *relay) channel(id, parent uint32, name string, links ...uint32) {
+	r.t.Helper()
+	m := &mumblepb.ChannelState{
+		ChannelId: proto.Uint32(id), Parent: proto.Uint32(parent), Name: proto.String(name), LinksAdd: links,
+	}
+	r.channels = append(r.channels, m)
+	r.broadcast(m)
+}
+
+// broadcast tells everybody, and the server itself.
+func (r *relay) broadcast(m proto.Message) {
+	r.t.Helper()
+	if _, err := r.world.Apply(m); err != nil {
+		r.t.Fatal(err)
+	}
+	for _, p := range r.people {
+		p.receive(m)
+	}
+	r.carry()
+}
+
+func secretFor(t testing.TB, text string) *e2ee.Secret {
+	t.Helper()
+	s, err := e2ee.ParseSecret(text, testServer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// with returns an endpoint that holds a secret.
+func with(t testing.TB, secret string, named ...string) *endpoint.Endpoint {
+	t.Helper()
+	e, err := endpoint.New(e2ee.Config{Policy: e2ee.PolicyRequire, Secret: secretFor(t, secret), Server: testServer, Named: named})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// join brings somebody in; e may be nil.
+func (r *relay) join(name string, channel uint32, e *endpoint.Endpoint) *person {
+	r.t.Helper()
+	r.last++
+	p := &person{
+		Endpoint: e, r: r, name: name, session: r.last, targets: map[uint32]*mumblepb.VoiceTarget{},
+		sealed: make([]byte, 0, 2048), opened: make([]byte, 0, 2048),
+	}
+	state := &mumblepb.UserState{Session: proto.Uint32(p.session), Name: proto.String(name), ChannelId: proto.Uint32(channel)}
+	if _, err := r.world.Apply(state); err != nil {
+		r.t.Fatal(err)
+	}
+	if e != nil {
+		for _, c := range r.channels {
+			p.receive(c)
+		}
+		for _, u := range r.world.Users() {
+			p.receive(&mumblepb.UserState{
+				Session: proto.Uint32(u.Session), Name: proto.String(u.Name), ChannelId: proto.Uint32(u.Channel),
+				ListeningChannelAdd: u.Listens,
+			})
+		}
+		p.receive(&mumblepb.ServerSync{Session: proto.Uint32(p.session)})
+		p.receive(&mumblepb.ServerConfig{
+			AllowHtml: proto.Bool(true), MessageLength: proto.Uint32(5000), ImageMessageLength: proto.Uint32(131072),
+		})
+	}
+	for _, other := range r.people {
+		other.receive(state)
+	}
+	r.people = append(r.people, p)
+	r.carry()
+	return p
+}
+
+func (r *relay) leave(p *person) {
+	r.t.Helper()
+	r.people = slices.DeleteFunc(r.people, func(q *person) bool { return q == p })
+	r.broadcast(&mumblepb.UserRemove{Session: proto.Uint32(p.session)})
+}
+
+// move puts p somewhere by the server's own will.
+func (r *relay) move(p *person, channel uint32) {
+	r.t.Helper()
+	r.broadcast(&mumblepb.UserState{Session: proto.Uint32(p.session), ChannelId: proto.Uint32(channel)})
+}
+
+func (r *relay) listen(p *person, channel uint32) {
+	r.t.Helper()
+	r.broadcast(&mumblepb.UserState{Session: proto.Uint32(p.session), ListeningChannelAdd: []uint32{channel}})
+}
+
+// run lets time pass, waking everybody when they asked for it.
+func (r *relay) run(d time.Duration) {
+	r.t.Helper()
+	end := r.now.Add(d)
+	for {
+		next := end
+		for _, p := range r.people {
+			if p.Endpoint == nil {
+				continue
+			}
+			if at := p.Deadline(); !at.IsZero() && at.Before(next) {
+				next = at
+			}
+		}
+		if next.After(r.now) {
+			r.now = next
+		}
+		for _, p := range r.people {
+			if at := p.deadline(); !at.IsZero() && !at.After(r.now) {
+				p.Tick(r.now)
+				if later := p.Deadline(); later.Equal(at) {
+					r.t.Fatalf("%s wants to be woken at %v again and again", p.name, at)
+				}
+			}
+		}
+		r.carry()
+		if !r.now.Before(end) && next.Equal(end) {
+			return
+		}
+	}
+}
+
+func (p *person) deadline() time.Time {
+	if p.Endpoint == nil {
+		return time.Time{}
+	}
+	return p.Deadline()
+}
+
+// carry moves what the endpoints want sent until all are quiet.
+func (r *relay) carry() {
+	r.t.Helper()
+	for range 1000 {
+		busy := false
+		for _, p := range slices.Clone(r.people) {
+			if p.Endpoint == nil {
+				continue
+			}
+			for o, ok := p.Next(); ok; o, ok = p.Next() {
+				busy = true
+				switch o := o.(type) {
+				case endpoint.Send:
+					r.send(p, o.Message)
+				case endpoint.Voice:
+					r.voice(p, &o.Packet)
+				default:
+					p.out = append(p.out, o)
+				}
+			}
+		}
+		if !busy {
+			return
+		}
+	}
+	r.t.Fatal("the endpoints talk for ever")
+}
+
+// send takes a control message from p.
+func (r *relay) send(p *person, m proto.Message) {
+	r.t.Helper()
+	p.sent = append(p.sent, m)
+	r.overhear(p, m)
+	if r.denies != nil {
+		if d := r.denies(p, m); d != nil {
+			p.receive(d)
+			return
+		}
+	}
+	switch m := m.(type) {
+	case *mumblepb.PluginDataTransmission:
+		if !r.echo {
+			return
+		}
+		m = proto.CloneOf(m)
+		m.SenderSession = proto.Uint32(p.session)
+		for _, s := range m.GetReceiverSessions() {
+			r.deliver(p, s, m)
+		}
+	case *mumblepb.TextMessage:
+		m = proto.CloneOf(m)
+		m.Actor = proto.Uint32(p.session)
+		to := slices.Clone(m.GetSession())
+		to = append(to, r.world.Within(m.GetChannelId())...)
+		for _, s := range to {
+			if s != p.session {
+				r.deliver(p, s, m)
+			}
+		}
+	case *mumblepb.VoiceTarget:
+		p.targets[m.GetId()] = m
+		if len(m.GetTargets()) == 0 {
+			delete(p.targets, m.GetId())
+		}
+	case *mumblepb.UserState:
+		m = proto.CloneOf(m)
+		m.Actor = proto.Uint32(p.session)
+		r.broadcast(m)
+	default:
+		r.t.Errorf("%s sends a %T", p.name, m)
+	}
+}
+
+func (r *relay) deliver(from *person, session uint32, m proto.Message) {
+	for _, p := range r.people {
+		if p.session == session && (r.lose == nil || !r.lose(from, p, m)) {
+			p.receive(m)
+		}
+	}
+}
+
+// overhear looks at what p sent as the server sees it.
+func (r *relay) overhear(p *person, m proto.Message) {
+	r.t.Helper()
+	if p.clear {
+		return
+	}
+	raw, err := proto.Marshal(m)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.search(p, raw)
+	switch m := m.(type) {
+	case *mumblepb.PluginDataTransmission:
+		if m.GetDataID() != envelope.DataID {
+			r.t.Errorf("%s sends foreign plugin data %q", p.name, m.GetDataID())
+		}
+		if _, err := envelope.ParseFragment(m.GetData()); err != nil {
+			r.t.Errorf("%s: %v", p.name, err)
+		}
+	case *mumblepb.TextMessage:
+		if _, err := envelope.ParseText(m.GetMessage()); err != nil {
+			r.t.Errorf("%s sends the text %q", p.name, m.GetMessage())
+		}
+		if len(m.GetChannelId())+len(m.GetTreeId()) > 0 {
+			r.t.Errorf("%s sends an envelope to a whole channel", p.name)
+		}
+	case *mumblepb.VoiceTarget:
+		for _, t := range m.GetTargets() {
+			if t.ChannelId != nil || t.GetGroup() != "" || t.GetLinks() || t.GetChildren() {
+				r.t.Errorf("%s lets the server expand a target: %v", p.name, t)
+			}
+		}
+	case *mumblepb.UserState:
+		if m.PluginContext != nil || m.PluginIdentity != nil {
+			r.t.Errorf("%s tells its game to the server", p.name)
+		}
+	}
+}
+
+func (r *relay) search(p *person, raw []byte) {
+	r.t.Helper()
+	for _, word := range r.forbidden {
+		if bytes.Contains(raw, word) {
+			r.t.Errorf("what %s sent holds %q", p.name, word)
+		}
+	}
+}
+
+// voice takes a packet from p and fans it out.
+func (r *relay) voice(p *person, out *voice.Packet) []uint32 {
+	r.t.Helper()
+	r.voices++
+	if !p.clear {
+		if _, _, _, ok := envelope.ParseVoice(out.Data); !ok {
+			r.t.Errorf("%s sends ordinary Opus % x", p.name, out.Data)
+		}
+		if out.HasPosition {
+			r.t.Errorf("%s sends its position outside the envelope", p.name)
+		}
+		r.search(p, out.Data)
+	}
+	me, _ := r.world.User(p.session)
+	var to []uint32
+	context := uint8(voice.ContextNormal)
+	switch {
+	case out.Target == 0:
+		to = r.world.Within(r.world.Closure(me.Channel))
+	case out.Target == voice.TargetLoopback:
+		r.t.Errorf("%s sends to the loopback target", p.name)
+	default:
+		context = voice.ContextWhisper
+		for _, t := range p.targets[uint32(out.Target)].GetTargets() {
+			to = append(to, t.GetSession()...)
+		}
+	}
+	to = slices.DeleteFunc(to, func(s uint32) bool { return s == p.session })
+	for _, q := range r.people {
+		if slices.Contains(to, q.session) {
+			in := *out
+			in.Session, in.Context, in.Target = p.session, context, 0
+			in.Data = slices.Clone(out.Data)
+			q.got = append(q.got, in)
+		}
+	}
+	return to
+}
+
+// receive hands p a message of the server.
+func (p *person) receive(m proto.Message) {
+	p.r.t.Helper()
+	if p.Endpoint == nil {
+		p.shown = append(p.shown, m)
+		return
+	}
+	fate, _, err := p.FromServer(p.r.now, m)
+	if err != nil {
+		p.r.t.Fatalf("%s: %T: %v", p.name, m, err)
+	}
+	if fate == endpoint.Pass {
+		p.shown = append(p.shown, m)
+	}
+}
+
+// say speaks one packet to a target and returns who the server gave it to.
+func (p *person) say(target uint8, data []byte, change ...func(*voice.Packet)) ([]uint32, error) {
+	p.r.t.Helper()
+	in := voice.Packet{Codec: voice.Opus, Target: target, FrameNumber: p.number, Data: data}
+	for _, f := range change {
+		f(&in)
+	}
+	p.number += 2
+	var out voice.Packet
+	if err := p.Protect(p.sealed[:0], p.r.now, &in, &out); err != nil {
+		return nil, err
+	}
+	return p.r.voice(p, &out), nil
+}
+
+// hear opens the newest packet that arrived.
+func (p *person) hear() (voice.Packet, error) {
+	p.r.t.Helper()
+	if len(p.got) == 0 {
+		return voice.Packet{}, errors.New("nothing arrived")
+	}
+	in := p.got[len(p.got)-1]
+	p.got = nil
+	var out voice.Packet
+	err := p.Unprotect(p.opened[:0], p.r.now, &in, &out)
+	p.r.carry()
+	return out, err
+}
+
+// mustHear says something and demands that everybody named opens exactly that.
+func (p *person) mustHear(target uint8, hearers ...*person) {
+	p.r.t.Helper()
+	data := packet(20, byte(p.number))
+	if _, err := p.say(target, data); err != nil {
+		p.r.t.Fatalf("%s cannot speak: %v", p.name, err)
+	}
+	for _, h := range hearers {
+		got, err := h.hear()
+		if err != nil || !bytes.Equal(got.Data, data) || got.Session != p.session {
+			p.r.t.Errorf("%s hears %s as % x, %v", h.name, p.name, got.Data, err)
+		}
+	}
+}
+
+// outputs returns what came out of p of one type, and forgets it all.
+func outputs[T endpoint.Output](p *person) []T {
+	var list []T
+	for _, o := range p.out {
+		if o, ok := o.(T); ok {
+			list = append(list, o)
+		}
+	}
+	p.out = nil
+	return list
+}
+
+func (r *relay) wantLeave(p *person, want e2ee.Leave) {
+	r.t.Helper()
+	if got := p.Leave(); got != want {
+		r.t.Fatalf("%s: %v leaves in %v, want %v", p.name, got, p.State(), want)
+	}
+}
+
+// pair returns two people who talk.
+func pair(t testing.TB, echo regime) (r *relay, alice, bob *person) {
+	t.Helper()
+	r = newRelay(t, echo)
+	secret := e2ee.NewSecret()
+	alice = r.join("alice", 0, with(t, secret))
+	bob = r.join("bob", 0, with(t, secret))
+	r.settle()
+	r.wantLeave(alice, e2ee.LeaveCiphertext)
+	r.wantLeave(bob, e2ee.LeaveCiphertext)
+	return r, alice, bob
+}
+
+// settle gives people the time to find each other, and opens what announced them.
+func (r *relay) settle() {
+	r.t.Helper()
+	for range 100 {
+		r.run(100 * time.Millisecond)
+		for _, p := range r.people {
+			for _, in := range p.got {
+				if p.Endpoint != nil {
+					var out voice.Packet
+					p.Unprotect(p.opened[:0], r.now, &in, &out)
+				}
+			}
+			p.got = nil
+		}
+		r.carry()
+	}
+}
+
+// packet is an Opus packet of so many milliseconds whose frames hold fill.
+func packet(ms int, fill byte) []byte {
+	frame := bytes.Repeat([]byte{fill}, 40)
+	switch ms {
+	case 10:
+		return append([]byte{0xF0}, frame...)
+	case 20:
+		return append([]byte{0xF8}, frame...)
+	case 40:
+		return slices.Concat([]byte{0xF9}, frame, frame)
+	case 60:
+		return slices.Concat([]byte{0xFB, 3}, frame, frame, frame)
+	}
+	panic(fmt.Sprint("no packet of ", ms))
+}
+
+// isText reports whether m is one of the carrier's texts.
+func isText(m proto.Message) bool {
+	t, ok := m.(*mumblepb.TextMessage)
+	return ok && carrier.IsText(t.GetMessage())
+}
