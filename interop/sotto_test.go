@@ -341,3 +341,8 @@ func waitWithin(t testing.TB, limit time.Duration, what string, ok func() bool) 
 		}
 	}
 }
+
+// holds accepts the event that somebody of that name has shown the secret.
+func holds(name string) func(events.Event) bool {
+	return func(e events.Event) bool { return e.Name == name && e.Holds != nil && *e.Holds }
+}

@@ -21,6 +21,19 @@ func (c *StockClient) RecordSink(d time.Duration) Sound {
 	return r.Stop()
 }
 
+// Streams is what the sound card says about the client's streams, for diagnosis.
+func (c *StockClient) Streams() string {
+	var all string
+	for _, kind := range []string{"sink-inputs", "source-outputs"} {
+		out, err := try(c.t, c.card.env, "pactl", "list", kind)
+		if err != nil {
+			out = err.Error()
+		}
+		all += out
+	}
+	return all
+}
+
 // PlayMic plays a WAV file into the client's microphone and returns when it has
 // been played.
 func (c *StockClient) PlayMic(wav string) {
