@@ -33,9 +33,12 @@ func step(n int) int {
 // sizes of a talk tell nothing. "A step that would exceed a cap is left out": then
 // it is the highest step within room that holds the frame, or else n itself.
 func paddedLen(n, stream, room int) int {
-	best := n
+	best, most := n, min(room, max(stream, step(n)))
 	for _, s := range ladder {
-		if s >= n && s <= room && s <= max(stream, step(n)) {
+		if s > most {
+			break
+		}
+		if s >= n {
 			best = s
 		}
 	}
