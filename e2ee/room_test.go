@@ -205,12 +205,11 @@ func (r *room) run(d time.Duration) {
 
 // packet is a sealed voice packet.
 type packet struct {
-	from     uint32
-	number   uint64
-	end      bool
-	vk       byte
-	rest     []byte
-	position *[3]float32
+	from   uint32
+	number uint64
+	end    bool
+	vk     byte
+	rest   []byte
 }
 
 // speak seals one frame of 20 ms.

@@ -107,8 +107,8 @@ func TestKeyID(t *testing.T) {
 		}
 		ids[id] = true
 	}
-	if parse(t, a).KeyID(0) != parse(t, a).KeyID(0) {
-		t.Error("the same secret has two key ids")
+	if again := parse(t, a).KeyID(0); !ids[again] {
+		t.Errorf("the same secret has another key id, %s", again)
 	}
 }
 
