@@ -43,6 +43,8 @@ type Endpoint struct {
 	carrier *carrier.Carrier
 	out     []Output
 
+	bandwidth uint32 // bit/s that the server allows; 0: it did not say
+
 	move      uint32 // channel the own client asked for
 	moveUntil time.Time
 
@@ -216,10 +218,14 @@ func (e *Endpoint) FromServer(now time.Time, m proto.Message) (Fate, []mirror.Ev
 	switch m := m.(type) {
 	case *mumblepb.ServerSync:
 		self := m.GetSession()
+		e.bandwidth = m.GetMaxBandwidth()
 		e.carrier.Handle(now, carrier.Connected{Session: self})
 		e.engine.Handle(now, e2ee.Connected{Session: self})
 		e.world(now, true)
 	case *mumblepb.ServerConfig:
+		if m.MaxBandwidth != nil {
+			e.bandwidth = m.GetMaxBandwidth()
+		}
 		e.carrier.Handle(now, carrier.Limits{
 			AllowHTML:          m.GetAllowHtml(),
 			MessageLength:      m.GetMessageLength(),
@@ -238,6 +244,11 @@ func (e *Endpoint) FromServer(now time.Time, m proto.Message) (Fate, []mirror.Ev
 	case *mumblepb.PermissionDenied:
 		if e.deniesCarrier(now, m) {
 			fate = Swallow
+		} else if now.Before(e.moveUntil) {
+			// Most likely the own move was refused, and we are where we were. If
+			// it was not, the move that follows is taken for the server's.
+			e.moveUntil = time.Time{}
+			e.world(now, true)
 		}
 	}
 	if e.mirror.Synced() && moved(events) {

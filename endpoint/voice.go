@@ -59,7 +59,11 @@ func (e *Endpoint) Protect(dst []byte, now time.Time, in, out *voice.Packet) err
 		FrameNumber: number, Terminator: in.Terminator, Opus: in.Data,
 		HasPosition: in.HasPosition, Position: in.Position,
 	}
-	body, err := e.engine.SealVoice(e.body[:0], now, envelope.MaxVoiceBody(length, envelope.MaxVoice), &e.frame)
+	body, err := e.engine.SealVoice(e.body[:0], now, e.room(length), &e.frame)
+	if errors.Is(err, e2ee.ErrFrameTooLong) {
+		// A single long frame may go beyond the average that the server allows.
+		body, err = e.engine.SealVoice(e.body[:0], now, envelope.MaxVoiceBody(length, envelope.MaxVoice), &e.frame)
+	}
 	if err != nil {
 		if errors.Is(err, e2ee.ErrFrameTooLong) {
 			e.stats.TooLong++
@@ -76,6 +80,22 @@ func (e *Endpoint) Protect(dst []byte, now time.Time, in, out *voice.Packet) err
 		Data: data[len(dst):], Terminator: in.Terminator,
 	}
 	return nil
+}
+
+// packetOverhead is what servers add to a voice packet when they count it
+// against max_bandwidth: 32 bytes of IP, UDP and OCB2, and on Murmur 1.3 the
+// header of the voice packet.
+const packetOverhead = 40
+
+// room is how long a body may be so that a stream of such packets stays below
+// the bandwidth that the server allows. Padding does not go beyond it.
+func (e *Endpoint) room(length time.Duration) int {
+	most := envelope.MaxVoice
+	if e.bandwidth > 0 {
+		perPacket := int(uint64(e.bandwidth) * uint64(length) / 8 / uint64(time.Second))
+		most = min(most, max(0, perPacket-packetOverhead))
+	}
+	return envelope.MaxVoiceBody(length, most)
 }
 
 // Unprotect opens one packet from the server into out, whose payload is
