@@ -54,7 +54,7 @@ var build = sync.OnceValues(func() (string, error) {
 	return name, nil
 })
 
-func binary(t testing.TB) string {
+func program(t testing.TB) string {
 	t.Helper()
 	name, err := build()
 	if err != nil {
@@ -78,7 +78,7 @@ func shortDir(t testing.TB) string {
 // newSecret lets the program make a secret.
 func newSecret(t testing.TB) string {
 	t.Helper()
-	out, err := exec.Command(binary(t), "secret").Output()
+	out, err := exec.Command(program(t), "secret").Output()
 	if err != nil {
 		t.Fatalf("sotto secret: %v", err)
 	}
@@ -104,11 +104,14 @@ type sotto struct {
 	out   *eventLog
 }
 
+// event is one line that --json prints.
+type event = events.Event
+
 // eventLog takes the lines that --json prints.
 type eventLog struct {
 	mu      sync.Mutex
 	rest    []byte
-	events  []events.Event
+	events  []event
 	strange []string // lines that are no event
 	changed chan struct{}
 }
@@ -122,7 +125,7 @@ func (l *eventLog) Write(b []byte) (int, error) {
 		if !ok {
 			break
 		}
-		var e events.Event
+		var e event
 		if err := json.Unmarshal(line, &e); err != nil || e.Event == "" || e.Time.IsZero() {
 			l.strange = append(l.strange, string(line))
 		} else {
@@ -136,7 +139,7 @@ func (l *eventLog) Write(b []byte) (int, error) {
 }
 
 // all returns the events so far and a channel that is closed with the next ones.
-func (l *eventLog) all() ([]events.Event, <-chan struct{}) {
+func (l *eventLog) all() ([]event, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.events), l.changed
@@ -147,7 +150,7 @@ func (l *eventLog) all() ([]events.Event, <-chan struct{}) {
 func start(t testing.TB, name string, args ...string) *sotto {
 	t.Helper()
 	s := &sotto{t: t, name: name, out: &eventLog{changed: make(chan struct{})}}
-	cmd := exec.Command(binary(t), args...)
+	cmd := exec.Command(program(t), args...)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SOTTO_") }),
 		"GOTRACEBACK=all")
 	cmd.WaitDelay = 2 * time.Second
@@ -179,7 +182,7 @@ func (s *sotto) checkHealth() {
 }
 
 // events returns what has been reported so far.
-func (s *sotto) events() []events.Event {
+func (s *sotto) events() []event {
 	all, _ := s.out.all()
 	return all
 }
@@ -189,13 +192,13 @@ func (s *sotto) mark() int { return len(s.events()) }
 
 // wait waits for an event of that kind that match accepts, already there or yet
 // to come; a nil match accepts all.
-func (s *sotto) wait(kind string, match func(events.Event) bool) events.Event {
+func (s *sotto) wait(kind string, match func(event) bool) event {
 	s.t.Helper()
 	return s.waitFrom(0, kind, match)
 }
 
 // waitFrom is wait for what comes after a mark.
-func (s *sotto) waitFrom(mark int, kind string, match func(events.Event) bool) events.Event {
+func (s *sotto) waitFrom(mark int, kind string, match func(event) bool) event {
 	s.t.Helper()
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
@@ -219,7 +222,7 @@ func (s *sotto) waitFrom(mark int, kind string, match func(events.Event) bool) e
 }
 
 // tell puts what is known into a message of failure.
-func (s *sotto) tell(all []events.Event) string {
+func (s *sotto) tell(all []event) string {
 	var b strings.Builder
 	for _, e := range all {
 		line, _ := json.Marshal(e)
@@ -231,14 +234,17 @@ func (s *sotto) tell(all []events.Event) string {
 // gate waits until what may leave is as wanted: nothing, clear or ciphertext.
 func (s *sotto) gate(mark int, leave string) {
 	s.t.Helper()
-	s.waitFrom(mark, "gate", func(e events.Event) bool { return e.Leave == leave })
+	s.waitFrom(mark, "gate", func(e event) bool { return e.Leave == leave })
 }
 
 // leaves is what may leave by the last word of the gate.
 func (s *sotto) leaves() string {
 	last := "nothing"
 	for _, e := range s.events() {
-		if e.Event == "gate" {
+		switch e.Event {
+		case "connected", "disconnected":
+			last = "nothing" // each connection begins so
+		case "gate":
 			last = e.Leave
 		}
 	}
@@ -343,6 +349,6 @@ func waitWithin(t testing.TB, limit time.Duration, what string, ok func() bool) 
 }
 
 // holds accepts the event that somebody of that name has shown the secret.
-func holds(name string) func(events.Event) bool {
-	return func(e events.Event) bool { return e.Name == name && e.Holds != nil && *e.Holds }
+func holds(name string) func(event) bool {
+	return func(e event) bool { return e.Name == name && e.Holds != nil && *e.Holds }
 }

@@ -110,8 +110,8 @@ func (p *Tap) Cut() {
 	}
 }
 
-// DropUDP loses all datagrams, both ways, from now on; false lets them pass
-// again.
+// DropUDP loses all datagrams, both ways, from now on, after writing them down;
+// false lets them pass again.
 func (p *Tap) DropUDP(yes bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

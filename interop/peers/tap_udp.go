@@ -78,10 +78,10 @@ func (p *Tap) readWay(w *tapWay) {
 // pass writes a datagram down and sends it on. p.mu is held, so that what stands
 // in the record has the order of the wire.
 func (p *Tap) pass(w *tapWay, dir voice.Direction, datagram []byte) {
-	if p.dropUDP {
-		return
-	}
 	p.open(w, dir, datagram)
+	if p.dropUDP {
+		return // on the wire it was, so it stands in the record
+	}
 	// A lost datagram is a lost datagram.
 	if dir == voice.ToServer {
 		_, _ = w.up.Write(datagram)
