@@ -226,19 +226,32 @@ func compareDown(t *testing.T, tap *peers.Tap, client *peers.Raw, least int) {
 		}
 		return out
 	}
-	var sent, got []control.Frame
 	last := 0
 	for _, f := range tap.Frames() {
 		last = max(last, f.Conn) // guard's check of the server was the first
 	}
-	for _, f := range tap.Frames() {
-		if f.Dir == voice.ToClient && f.Conn == last && !f.UDP {
-			sent = append(sent, f.Frame)
+	var sent, got []control.Frame
+	look := func() {
+		sent, got = nil, nil
+		for _, f := range tap.Frames() {
+			if f.Dir == voice.ToClient && f.Conn == last && !f.UDP {
+				sent = append(sent, f.Frame)
+			}
+		}
+		for _, g := range client.All() {
+			got = append(got, g.Frame)
 		}
 	}
-	for _, g := range client.All() {
-		got = append(got, g.Frame)
-	}
+	// What has just passed the tap may still be on its way.
+	waitFor(t, "what the server sent", func() bool {
+		look()
+		for _, typ := range transparent[voice.ToClient] {
+			if len(by(sent, typ)) > len(by(got, typ)) {
+				return false
+			}
+		}
+		return true
+	})
 	kinds, total := 0, 0
 	for _, typ := range transparent[voice.ToClient] {
 		s, g := by(sent, typ), by(got, typ)
