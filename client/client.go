@@ -54,6 +54,8 @@ type Config struct {
 
 	// NoUDP keeps voice in the TCP tunnel.
 	NoUDP bool
+	// Dial makes the TCP connection; nil: directly. See LinkConfig.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Announce replaces Version if not zero.
 	Announce control.Version
 	// Reconnect tries again, with back-off, when the connection is lost; not
@@ -169,7 +171,7 @@ func (c *Client) login(ctx context.Context) (err error) {
 	before := len(c.pending)
 	link, err := DialLink(ctx, time.Now(), LinkConfig{
 		Address: c.cfg.Address, Certificate: c.cfg.Certificate,
-		CheckServer: c.cfg.CheckServer, NoUDP: c.cfg.NoUDP,
+		CheckServer: c.cfg.CheckServer, NoUDP: c.cfg.NoUDP, Dial: c.cfg.Dial,
 	})
 	if err != nil {
 		return err
@@ -346,6 +348,15 @@ func (c *Client) again(ctx context.Context, cause error) bool {
 		}
 		wait = min(2*wait, backoffMost)
 	}
+}
+
+// leave is what may leave now. Over a lost connection nothing does, whatever the
+// gate of its endpoint said last.
+func (c *Client) leave() e2ee.Leave {
+	if c.link.Err() != nil {
+		return e2ee.LeaveNothing
+	}
+	return c.end.Leave()
 }
 
 // deliver hands out pending events for the length of a pause (all of them if

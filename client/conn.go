@@ -21,7 +21,8 @@ const (
 	MaxBufferedAfter  = control.MaxLen
 
 	writeTimeout   = 15 * time.Second
-	maxVoiceBehind = 32 << 10 // bytes queued beyond which tunnelled voice is dropped
+	alertTimeout   = 200 * time.Millisecond // for the last word of TLS
+	maxVoiceBehind = 32 << 10               // bytes queued beyond which tunnelled voice is dropped
 )
 
 // Errors that end a Conn.
@@ -176,8 +177,20 @@ func (c *Conn) end(err error) {
 		c.err = err
 		close(c.done)
 		c.net.SetDeadline(time.Unix(1, 0)) // frees reader and writer at once
-		c.net.Close()
+		// Not here: TLS says goodbye first, and waits for a peer that does not
+		// take it. Whoever calls end must not.
+		c.wg.Go(c.shut)
 	})
+}
+
+// shut closes the network connection, with the TLS alert if the peer takes it in
+// time.
+func (c *Conn) shut() {
+	if over, ok := c.net.(interface{ NetConn() net.Conn }); ok {
+		t := time.AfterFunc(alertTimeout, func() { over.NetConn().Close() })
+		defer t.Stop()
+	}
+	c.net.Close()
 }
 
 func (c *Conn) read() {

@@ -50,6 +50,9 @@ type LinkConfig struct {
 	CheckServer func(der []byte) error
 	// NoUDP keeps voice in the TCP tunnel.
 	NoUDP bool
+	// Dial makes the TCP connection; nil: directly. Over anything but TCP, such
+	// as a proxy that hides the server's address, voice stays in the tunnel.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // SystemRoots returns a CheckServer that accepts a certificate which the
@@ -146,8 +149,11 @@ func DialLink(ctx context.Context, now time.Time, cfg LinkConfig) (*Link, error)
 		return nil, errors.New("client: LinkConfig.CheckServer is not set")
 	}
 	l := &Link{datagrams: make(chan *Datagram, maxDatagrams), lastFrame: now, nextPing: now.Add(tcpPingEvery)}
-	var d net.Dialer
-	tcp, err := d.DialContext(ctx, "tcp", cfg.Address)
+	dial := cfg.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	tcp, err := dial(ctx, "tcp", cfg.Address)
 	if err != nil {
 		return nil, err
 	}

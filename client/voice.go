@@ -36,7 +36,7 @@ func (c *Client) SendVoice(f Frame) error {
 			Codec: voice.Opus, Target: f.Target, FrameNumber: f.FrameNumber, Data: f.Opus,
 			Terminator: f.Terminator, HasPosition: f.HasPosition, Position: f.Position,
 		}
-		switch c.end.Leave() {
+		switch c.leave() {
 		case e2ee.LeaveClear:
 			return c.link.SendVoice(&in)
 		case e2ee.LeaveCiphertext:
@@ -95,18 +95,21 @@ func (c *Client) SendPrivate(session uint32, html string) error {
 
 func (c *Client) text(m *mumblepb.TextMessage) error {
 	now := time.Now()
-	switch c.end.Leave() {
+	switch c.leave() {
 	case e2ee.LeaveClear:
 		c.end.Spent(now, 1)
 		c.link.SendMessage(m)
 		return nil
-	case e2ee.LeaveCiphertext:
-		err := c.end.SendText(now, m)
-		c.drain(now)
-		return err
 	case e2ee.LeaveNothing:
+		// A private text is between its readers, whoever stands beside us.
+		if c.link.Err() != nil || len(m.Session) == 0 {
+			return ErrHeld
+		}
+	case e2ee.LeaveCiphertext:
 	}
-	return ErrHeld
+	err := c.end.SendText(now, m)
+	c.drain(now)
+	return err
 }
 
 // Whisper sets voice target id (1 to 29) to these sessions; none removes it.
@@ -167,7 +170,7 @@ func (c *Client) State() (State, error) {
 		m := c.end.Mirror()
 		s.Self, _ = m.Own()
 		s.Users = m.Users()
-		s.Gate, s.Leave, s.Holders = c.end.State(), c.end.Leave(), c.end.Holders()
+		s.Gate, s.Leave, s.Holders = c.end.State(), c.leave(), c.end.Holders()
 		s.MaxBandwidth, s.Dropped = c.maxBandwidth, c.overrun
 		s.OverUDP, s.Stats, s.Voice = c.link.OverUDP(), c.link.Stats(), c.end.Stats()
 		return nil
