@@ -339,8 +339,10 @@ func TestLinkResync(t *testing.T) {
 		t.Fatal(err)
 	}
 	asks := func() int {
+		broken := f.crypt.Seal(nil, make([]byte, 60))
+		broken[2] ^= 0xFF // in the tag; the nonce is the next one
 		for range 100 {
-			f.link.ReceiveDatagram(f.now, make([]byte, 60))
+			f.link.ReceiveDatagram(f.now, broken)
 		}
 		f.link.SendMessage(&mumblepb.TextMessage{Message: proto.String("fence")})
 		n := 0
