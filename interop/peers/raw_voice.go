@@ -141,6 +141,13 @@ func (r *Raw) Stats() crypt.Stats {
 	return r.crypt.Stats()
 }
 
+// Echoes counts the UDP pings that came back.
+func (r *Raw) Echoes() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pings
+}
+
 // Bad counts datagrams that did not open and voice that did not parse.
 func (r *Raw) Bad() int {
 	r.mu.Lock()
