@@ -147,15 +147,11 @@ func TestMarkup(t *testing.T) {
 	const pixel = `<img src="data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="/>`
 	for i, c := range []struct{ in, want string }{
 		{`<b>bold</b> <i>and</i> <a href="https://example.org/">a link</a>`, `<b>bold</b> <i>and</i> <a href="https://example.org/">a link</a>`},
-		{`<script>alert(1)</script>shown`, `shown`},
-		{`<style>*{display:none}</style>shown`, `shown`},
-		{`<img src="https://tracker.example/1.png"/>`, `[a picture is not shown]`},
-		{`<img src="file:///etc/passwd"/>`, `[a picture is not shown]`},
-		{`<a href="javascript:alert(1)">x</a>`, `<a>x</a>`},
-		{`<a href="http://127.0.0.1:1/yes">x</a>`, `<a>x</a>`},
+		{`<script>alert(1)</script>one <style>*{display:none}</style>two`, `one two`},
+		{`<img src="https://tracker.example/1.png"/> <img src="file:///etc/passwd"/>`, `[a picture is not shown] [a picture is not shown]`},
+		{`<a href="javascript:alert(1)">x</a> <a href="http://127.0.0.1:1/yes">y</a>`, `<a>x</a> <a>y</a>`},
 		{pixel, pixel},
-		{`<b onclick="x()" style="color:red">x</b>`, `<b>x</b>`},
-		{`1 < 2 &amp; 3`, `1 &lt; 2 &amp; 3`},
+		{`<b onclick="x()" style="color:red">x</b> 1 < 2 &amp; 3`, `<b>x</b> 1 &lt; 2 &amp; 3`},
 	} {
 		mark := fmt.Sprintf("number %d ", i)
 		alice.Text(0, mark+c.in)
