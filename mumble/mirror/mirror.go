@@ -24,10 +24,10 @@ import (
 // Bounds of what a server can make a Mirror hold. Murmur's own defaults are
 // 1000 channels and as many users as the ini allows (100 by default).
 const (
-	MaxUsers    = 1 << 16
-	MaxChannels = 1 << 16
-	maxLinks    = 1 << 10 // links and listeners of one entry
-	maxName     = 512     // bytes of a name that are kept
+	MaxUsers    = 1 << 12
+	MaxChannels = 1 << 12
+	maxLinks    = 1 << 8 // links and listeners of one entry
+	maxName     = 512    // bytes of a name that are kept
 )
 
 // ErrFull is returned by Apply when the server announces more than the bounds
@@ -201,6 +201,14 @@ func (m *Mirror) userState(msg *mumblepb.UserState) ([]Event, error) {
 	if msg.Session == nil || msg.GetSession() == 0 {
 		return nil, nil // nothing that could be attributed
 	}
+	add, err := distinct(slices.Clone(msg.ListeningChannelAdd))
+	if err != nil {
+		return nil, err
+	}
+	drop, err := distinct(slices.Clone(msg.ListeningChannelRemove))
+	if err != nil {
+		return nil, err
+	}
 	session := msg.GetSession()
 	u, known := m.users[session]
 	if !known {
@@ -228,10 +236,10 @@ func (m *Mirror) userState(msg *mumblepb.UserState) ([]Event, error) {
 		// Murmur sends 0xFFFFFFFF when a registration is taken away.
 		u.UserID, u.Registered = msg.GetUserId(), msg.GetUserId() != 0xFFFFFFFF
 	}
-	for _, id := range msg.ListeningChannelAdd {
+	for _, id := range add {
 		u.Listens = insert(u.Listens, id)
 	}
-	for _, id := range msg.ListeningChannelRemove {
+	for _, id := range drop {
 		u.Listens = remove(u.Listens, id)
 	}
 	if !known {
@@ -257,6 +265,17 @@ func (m *Mirror) channelState(msg *mumblepb.ChannelState) ([]Event, error) {
 	if msg.ChannelId == nil {
 		return nil, nil
 	}
+	// A link is one thing with two ends; Murmur names it from one side only
+	// (src/mumble/Messages.cpp msgChannelState links both). The full list in
+	// links only comes with a channel's first message, so it only ever adds.
+	add, err := distinct(slices.Concat(msg.Links, msg.LinksAdd))
+	if err != nil {
+		return nil, err
+	}
+	drop, err := distinct(slices.Clone(msg.LinksRemove))
+	if err != nil {
+		return nil, err
+	}
 	id := msg.GetChannelId()
 	c, known := m.channels[id]
 	if !known {
@@ -277,14 +296,11 @@ func (m *Mirror) channelState(msg *mumblepb.ChannelState) ([]Event, error) {
 	if msg.Name != nil {
 		c.Name = clip(msg.GetName())
 	}
-	events := make([]Event, 1, 1+len(msg.LinksAdd)+len(msg.LinksRemove))
-	// A link is one thing with two ends; Murmur names it from one side only
-	// (src/mumble/Messages.cpp msgChannelState links both). The full list in
-	// links only comes with a channel's first message, so it only ever adds.
-	for _, other := range append(slices.Clone(msg.Links), msg.LinksAdd...) {
+	events := make([]Event, 1, 1+len(add)+len(drop))
+	for _, other := range add {
 		events = append(events, m.link(c, other, insert)...)
 	}
-	for _, other := range msg.LinksRemove {
+	for _, other := range drop {
 		events = append(events, m.link(c, other, remove)...)
 	}
 	if known {
@@ -308,7 +324,21 @@ func (m *Mirror) link(c *Channel, other uint32, change func([]uint32, uint32) []
 	}
 	old := far.clone()
 	far.Links = change(far.Links, c.ID)
+	if len(old.Links) == len(far.Links) {
+		return nil
+	}
 	return []Event{ChannelChanged{old, far.clone()}}
+}
+
+// distinct sorts out what a message names twice. A message that names more than
+// any channel has would cost far more than its bytes.
+func distinct(list []uint32) ([]uint32, error) {
+	slices.Sort(list)
+	list = slices.Compact(list)
+	if len(list) > maxLinks {
+		return nil, ErrFull
+	}
+	return list, nil
 }
 
 // await remembers or forgets that c names a channel not described yet, so that

@@ -322,11 +322,34 @@ func TestBounds(t *testing.T) {
 		}
 		u := user(1, 0, "a")
 		u.ListeningChannelAdd = many
-		apply(t, &m, u, channel(1, 0, "a", many...))
+		for _, msg := range []proto.Message{u, channel(1, 0, "a", many...)} {
+			if _, err := m.Apply(msg); !errors.Is(err, mirror.ErrFull) {
+				t.Errorf("%T with 5000 entries: %v", msg, err)
+			}
+		}
+		for n := range 25 { // no single message is too long
+			some := many[n*200 : n*200+200]
+			u := user(1, 0, "a")
+			u.ListeningChannelAdd = some
+			apply(t, &m, u, channel(1, 0, "a", some...))
+		}
 		got, _ := m.User(1)
 		c, _ := m.Channel(1)
-		if len(got.Listens) > 1024 || len(c.Links) > 1024 {
+		if len(got.Listens) > 256 || len(c.Links) > 256 {
 			t.Errorf("%d listeners, %d links", len(got.Listens), len(c.Links))
+		}
+	})
+	// One frame of a few bytes per entry once made half a gigabyte of events.
+	t.Run("the same link again and again", func(t *testing.T) {
+		var m mirror.Mirror
+		apply(t, &m, channel(1, 0, "a"), channel(2, 0, "b"))
+		again := make([]uint32, 50_000)
+		for i := range again {
+			again[i] = 2
+		}
+		events, err := m.Apply(&mumblepb.ChannelState{ChannelId: proto.Uint32(1), LinksAdd: again, LinksRemove: again})
+		if err != nil || len(events) > 3 {
+			t.Errorf("%d events, %v", len(events), err)
 		}
 	})
 }
