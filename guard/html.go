@@ -3,21 +3,25 @@ package guard
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"image"
 	_ "image/gif" // the three kinds of picture that may be shown
 	_ "image/jpeg"
 	_ "image/png"
+	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/html"
+	"golang.org/x/net/idna"
 )
 
 // Limits of a decrypted text (Sotto protocol §12).
 const (
 	maxHTML   = 96000      // bytes
-	maxPixels = 16_000_000 // of one picture
+	maxPixels = 16_000_000 // of all pictures together, which the client unpacks
 )
 
 // allowedTags are those that Mumble's own client writes (src/mumble/Log.cpp,
@@ -43,6 +47,7 @@ func filterHTML(in string) string {
 		return "[a text that was too long is not shown]"
 	}
 	var out strings.Builder
+	pixels := int64(maxPixels)
 	z := html.NewTokenizer(strings.NewReader(in))
 	silent := ""
 	for {
@@ -62,7 +67,7 @@ func filterHTML(in string) string {
 				continue
 			}
 			if silent == "" {
-				writeTag(&out, t)
+				writeTag(&out, t, &pixels)
 			}
 		case html.EndTagToken:
 			t := z.Token()
@@ -78,7 +83,8 @@ func filterHTML(in string) string {
 	}
 }
 
-func writeTag(out *strings.Builder, t html.Token) {
+// writeTag writes what is harmless of a tag. Pictures take their size off pixels.
+func writeTag(out *strings.Builder, t html.Token, pixels *int64) {
 	attributes, ok := allowedTags[t.Data]
 	if !ok {
 		return
@@ -91,9 +97,13 @@ func writeTag(out *strings.Builder, t html.Token) {
 		switch {
 		case a.Key == "href" && !harmlessLink(a.Val):
 			continue
-		case a.Key == "src" && !harmlessImage(a.Val):
-			out.WriteString("[a picture is not shown]")
-			return
+		case a.Key == "src":
+			size, ok := harmlessImage(a.Val)
+			if !ok || size > *pixels {
+				out.WriteString("[a picture is not shown]")
+				return
+			}
+			*pixels -= size
 		}
 		kept.WriteString(" " + a.Key + `="` + html.EscapeString(a.Val) + `"`)
 	}
@@ -114,21 +124,80 @@ func harmlessLink(href string) bool {
 	if err != nil || !slices.Contains([]string{"http", "https", "mumble"}, strings.ToLower(u.Scheme)) {
 		return false
 	}
-	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
-	return host != "" && host != "localhost" && !strings.HasSuffix(host, ".localhost") &&
-		host != "::1" && !strings.HasPrefix(host, "127.") && host != "0.0.0.0" && host != "0" && host != "::"
+	host := u.Hostname()
+	if strings.Contains(host, ":") {
+		a, err := netip.ParseAddr(host)
+		return err == nil && elsewhere(a)
+	}
+	// As a browser reads it: full-width dots and digits are dots and digits.
+	host, err = idna.Lookup.ToASCII(strings.TrimSuffix(host, "."))
+	if err != nil || host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return false
+	}
+	a, number, ok := looseIPv4(host)
+	return !number || ok && elsewhere(a)
+}
+
+// elsewhere reports whether an address is surely not this machine's own.
+func elsewhere(a netip.Addr) bool {
+	a = a.Unmap()
+	if b := a.As16(); a.Is6() && [12]byte(b[:12]) == ([12]byte{}) {
+		a = netip.AddrFrom4([4]byte(b[12:])) // ::127.0.0.1, and :: and ::1 as well
+		return a.As4()[0] != 0 && !a.IsLoopback()
+	}
+	return !a.IsLoopback() && !(a.Is4() && a.As4()[0] == 0)
+}
+
+// looseIPv4 reads an IPv4 address as browsers and inet_aton do: one to four
+// numbers, decimal, octal or hexadecimal, of which the last fills what is left
+// (WHATWG URL, "IPv4 parser"). number says that host is meant as one at all.
+func looseIPv4(host string) (a netip.Addr, number, ok bool) {
+	parts := strings.Split(host, ".")
+	last := parts[len(parts)-1]
+	if _, err := strconv.ParseUint(last, 10, 64); err != nil && !strings.HasPrefix(strings.ToLower(last), "0x") && !errors.Is(err, strconv.ErrRange) {
+		return a, false, false
+	}
+	if len(parts) > 4 {
+		return a, true, false
+	}
+	var sum uint64
+	for i, p := range parts {
+		base := 10
+		if rest, hex := strings.CutPrefix(strings.ToLower(p), "0x"); hex {
+			p, base = rest, 16
+			if p == "" {
+				p = "0"
+			}
+		} else if len(p) > 1 && p[0] == '0' {
+			base = 8
+		}
+		n, err := strconv.ParseUint(p, base, 32)
+		most := uint64(255)
+		if i == len(parts)-1 {
+			most = 1<<(8*(5-len(parts))) - 1
+		}
+		if err != nil || n > most {
+			return a, true, false
+		}
+		if i == len(parts)-1 {
+			sum |= n
+		} else {
+			sum |= n << (8 * (3 - i))
+		}
+	}
+	return netip.AddrFrom4([4]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}), true, true
 }
 
 // harmlessImage allows a picture that is wholly inside the text and not large
-// once unpacked.
-func harmlessImage(src string) bool {
+// once unpacked, and says how many pixels it has.
+func harmlessImage(src string) (pixels int64, ok bool) {
 	rest, ok := strings.CutPrefix(src, "data:image/")
 	if !ok {
-		return false
+		return 0, false
 	}
 	kind, data, ok := strings.Cut(rest, ";base64,")
 	if !ok || !slices.Contains([]string{"png", "jpeg", "jpg", "gif"}, strings.ToLower(kind)) {
-		return false
+		return 0, false
 	}
 	// The stock client percent-encodes the base64 and breaks its lines.
 	if plain, err := url.PathUnescape(data); err == nil {
@@ -136,11 +205,14 @@ func harmlessImage(src string) bool {
 	}
 	raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(data), ""))
 	if err != nil {
-		return false
+		return 0, false
 	}
 	config, format, err := image.DecodeConfig(bytes.NewReader(raw))
-	return err == nil && slices.Contains([]string{"png", "jpeg", "gif"}, format) &&
-		config.Width > 0 && config.Height > 0 && int64(config.Width)*int64(config.Height) <= maxPixels
+	if err != nil || !slices.Contains([]string{"png", "jpeg", "gif"}, format) || config.Width <= 0 || config.Height <= 0 ||
+		config.Width > maxPixels || config.Height > maxPixels {
+		return 0, false
+	}
+	return int64(config.Width) * int64(config.Height), true
 }
 
 // escape makes plain words fit for a line of HTML.
