@@ -19,8 +19,14 @@ import (
 // maxClip bounds the packets of a file that play keeps in memory.
 const maxClip = 64 << 20
 
-// ErrEmpty means that a file holds nothing to play.
-var ErrEmpty = errors.New("headless: the file holds no audio")
+// Errors of ReadClip, besides those of packages ogg and opus.
+var (
+	// ErrEmpty means that a file holds nothing to play.
+	ErrEmpty = errors.New("headless: the file holds no audio")
+	// ErrChannels means that the packets hold several Opus streams, as surround
+	// sound does; a Mumble client would decode them to noise.
+	ErrChannels = errors.New("headless: neither mono nor stereo")
+)
 
 // Clip is an Ogg Opus file, ready to be sent.
 type Clip struct {
@@ -34,6 +40,9 @@ func ReadClip(r io.Reader) (*Clip, error) {
 	o, err := ogg.NewReader(r)
 	if err != nil {
 		return nil, err
+	}
+	if h := o.Head(); h.MappingFamily != 0 && h.Mapping[0] != 1 {
+		return nil, ErrChannels
 	}
 	var c Clip
 	total := 0

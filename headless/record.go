@@ -24,6 +24,8 @@ import (
 const (
 	// maxTracks bounds the speakers of one recording; a server can invent any number.
 	maxTracks = 512
+	// maxSameName bounds the search for a name that is free.
+	maxSameName = 10000
 	// samplesPerFrame is what one Mumble frame number stands for: 10 ms at 48 kHz.
 	samplesPerFrame = 480
 	// restartAfter: a frame number that jumps back after such a pause is a
@@ -65,7 +67,7 @@ type Track struct {
 	File    string
 	Packets uint64
 	Lost    uint64 // packets missing inside spurts, by frame numbers
-	Late    uint64 // packets that came after a later one and are only in the line file
+	Late    uint64 // packets that are only in the line file, because they came after a later one or do not fit in
 }
 
 // line is one line of the .jsonl file.
@@ -133,7 +135,10 @@ func (r *Recorder) handle(ev client.Event) error {
 
 func (r *Recorder) voice(ev client.Voice) error {
 	if len(ev.Opus) == 0 {
-		return nil // the end of a spurt, nothing to write
+		if t, ok := r.tracks[ev.From]; ok && ev.Terminator {
+			t.ended = true // what follows is a pause and no loss
+		}
+		return nil
 	}
 	d, err := opus.Duration(ev.Opus)
 	if err != nil {
@@ -152,39 +157,50 @@ func (r *Recorder) voice(ev client.Voice) error {
 	return t.write(ev, d)
 }
 
-// open makes the files of one speaker. It never writes over a recording.
+// open makes the files of one speaker. It never writes over anything.
 func (r *Recorder) open(ev client.Voice) (*track, error) {
-	name := fmt.Sprintf("%s-%d", FileName(ev.Name), ev.From)
-	for n := 2; ; n++ {
+	audio, lines, err := r.create(fmt.Sprintf("%s-%d", FileName(ev.Name), ev.From))
+	if err != nil {
+		return nil, err
+	}
+	buffer := bufio.NewWriter(audio)
+	channels := uint8(1)
+	if opus.TOC(ev.Opus[0]).Stereo() {
+		channels = 2
+	}
+	w, err := ogg.NewWriter(buffer, ev.From, ogg.Head{Channels: channels, InputSampleRate: 48000}, ogg.Tags{Vendor: "Sotto"})
+	if err != nil {
+		audio.Close()
+		lines.Close()
+		return nil, err
+	}
+	return &track{
+		Track: Track{Session: ev.From, Name: ev.Name, File: audio.Name()},
+		audio: audio, lines: lines, buffer: buffer, ogg: w,
+	}, nil
+}
+
+// create makes the pair of files NAME.opus and NAME.jsonl, or NAME.2 and so on
+// if one of the two is there.
+func (r *Recorder) create(name string) (audio, lines *os.File, err error) {
+	const flags = os.O_CREATE | os.O_EXCL | os.O_WRONLY
+	for n := 1; ; n++ {
 		path := filepath.Join(r.dir, name)
-		audio, err := os.OpenFile(path+".opus", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-		if errors.Is(err, os.ErrExist) && n < 10000 {
-			name = fmt.Sprintf("%s-%d.%d", FileName(ev.Name), ev.From, n)
-			continue
+		if n > 1 {
+			path = fmt.Sprintf("%s.%d", path, n)
 		}
-		if err != nil {
-			return nil, err
-		}
-		lines, err := os.OpenFile(path+".jsonl", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-		if err != nil {
+		audio, err = os.OpenFile(path+".opus", flags, 0o600)
+		if err == nil {
+			lines, err = os.OpenFile(path+".jsonl", flags, 0o600)
+			if err == nil {
+				return audio, lines, nil
+			}
 			audio.Close()
-			return nil, err
+			os.Remove(audio.Name())
 		}
-		buffer := bufio.NewWriter(audio)
-		channels := uint8(1)
-		if opus.TOC(ev.Opus[0]).Stereo() {
-			channels = 2
+		if !errors.Is(err, os.ErrExist) || n >= maxSameName {
+			return nil, nil, err
 		}
-		w, err := ogg.NewWriter(buffer, ev.From, ogg.Head{Channels: channels, InputSampleRate: 48000}, ogg.Tags{Vendor: "Sotto"})
-		if err != nil {
-			audio.Close()
-			lines.Close()
-			return nil, err
-		}
-		return &track{
-			Track: Track{Session: ev.From, Name: ev.Name, File: path + ".opus"},
-			audio: audio, lines: lines, buffer: buffer, ogg: w,
-		}, nil
 	}
 }
 
@@ -197,6 +213,7 @@ func (t *track) write(ev client.Voice, d time.Duration) error {
 		Frame: ev.FrameNumber, Time: ev.At.UTC(), Bytes: len(ev.Opus),
 		Terminator: ev.Terminator, Encrypted: ev.Encrypted, Whisper: ev.Whisper,
 	}
+	lost := uint64(0)
 	switch {
 	case !t.begun:
 		t.base, t.begun = ev.FrameNumber, true
@@ -208,7 +225,7 @@ func (t *track) write(ev client.Voice, d time.Duration) error {
 		t.Late++
 		l.Late = true
 	case ev.FrameNumber > t.last && !t.ended && frames > 0:
-		t.Lost += (ev.FrameNumber - t.last) / frames
+		lost = (ev.FrameNumber - t.last) / frames
 	}
 	if !l.Late {
 		l.Granule = t.offset + int64(ev.FrameNumber-t.base)*samplesPerFrame + samples
@@ -218,11 +235,19 @@ func (t *track) write(ev client.Voice, d time.Duration) error {
 		}
 	}
 	if !l.Late {
-		if err := t.ogg.WritePacket(ev.Opus, l.Granule); err != nil {
+		err := t.ogg.WritePacket(ev.Opus, l.Granule)
+		switch {
+		case errors.Is(err, ogg.ErrTooLong), errors.Is(err, ogg.ErrGranule):
+			// Of this packet and not of the file: the others go on.
+			l.Late, l.Granule = true, 0
+			t.Late++
+		case err != nil:
 			return err
+		default:
+			t.end, t.last, t.at, t.ended = l.Granule, ev.FrameNumber+frames, ev.At, ev.Terminator
+			t.Packets++
+			t.Lost += lost // only now: a number that is refused above says nothing
 		}
-		t.end, t.last, t.at, t.ended = l.Granule, ev.FrameNumber+frames, ev.At, ev.Terminator
-		t.Packets++
 	}
 	b, err := json.Marshal(l)
 	if err != nil {
