@@ -41,12 +41,14 @@ const (
 // peer is somebody else on the server.
 type peer struct {
 	Peer
-	fold      string    // name for comparison with Config.Named
-	holder    bool      // proved to hold the secret
-	tell      bool      // is to get our SecretReady, whatever else
-	told      time.Time // when it last got it; zero: never
-	moved     time.Time // when its channel last changed
-	failed    time.Time // first voice that did not open here; zero: none
+	fold      string         // name for comparison with Config.Named
+	holder    bool           // proved to hold the secret
+	tell      bool           // is to get our SecretReady, whatever else
+	told      time.Time      // when it last got it; zero: never
+	moved     time.Time      // when its channel last changed
+	failed    time.Time      // first voice that did not open here; zero: none
+	ready     [nonceLen]byte // nonce of its last SecretReady
+	readyAt   time.Time      // when that came; zero: none
 	otherSaid bool
 	clockSaid bool
 	objects   bucket
@@ -83,6 +85,11 @@ func (e *Engine) updatePeers(now time.Time, peers []Peer) (newcomers bool) {
 			continue
 		}
 		delete(e.peers, session)
+		if !p.readyAt.IsZero() {
+			// Nobody who is given this session now can use what it said.
+			e.nonces.add(now, session, p.ready)
+			e.sweepSoon(now)
+		}
 		if p.holder {
 			e.emit(Holder{Session: session, Name: p.Name})
 		}

@@ -18,6 +18,7 @@ func (e *Engine) sealReady(now time.Time) (envelope.Object, error) {
 	if err != nil {
 		return envelope.Object{}, err
 	}
+	s.named = now
 	b := binary.BigEndian.AppendUint32(nil, e.session)
 	b = append(b, s.nonce[:]...)
 	b = binary.BigEndian.AppendUint32(b, minuteOf(now))
@@ -33,6 +34,7 @@ func (e *Engine) sealReady(now time.Time) (envelope.Object, error) {
 // secretReady is a SecretReady taken apart.
 type secretReady struct {
 	session uint32
+	nonce   [nonceLen]byte
 	minute  uint32
 	before  []byte // all that the mac is over
 	mac     []byte
@@ -43,6 +45,7 @@ func parseReady(b []byte) (r secretReady, ok bool) {
 		return r, false
 	}
 	r.session = binary.BigEndian.Uint32(b)
+	r.nonce = [nonceLen]byte(b[4:])
 	r.minute = binary.BigEndian.Uint32(b[4+nonceLen:])
 	id, mac, ok := cutVec(b[4+keyHeaderLen:])
 	if !ok || len(mac) != readyMACLen || len(id) != 0 && len(id) != keyIDLen {
@@ -66,6 +69,10 @@ func (e *Engine) receiveReady(now time.Time, p *peer, body []byte) error {
 		e.clockDiffers(now, p, r.minute)
 		return ErrClock
 	}
+	if e.nonces.has(now, r.session, r.nonce) {
+		return ErrReplay // of somebody who has left, or of ourselves
+	}
+	p.ready, p.readyAt = r.nonce, now
 	e.holds(now, p)
 	// It may not know us: answer, unless we told it just now.
 	if p.told.IsZero() || now.Sub(p.told) >= tellAgain {

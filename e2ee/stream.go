@@ -66,6 +66,7 @@ type sendStream struct {
 	first   time.Time // first frame of this step; zero: none yet
 	size    int       // ladder step that the longest frame took (§7.3)
 
+	named time.Time // when a packet or SecretReady last said the nonce
 	spurt int       // packets of this talk spurt so far
 	last  time.Time // when the last of them was sealed
 }
@@ -84,7 +85,7 @@ func (e *Engine) sending(now time.Time) (*sendStream, error) {
 		}
 	}
 	if e.out == nil {
-		s := &sendStream{channel: e.channel, keys: e.keysOf(e.channel), drawn: now}
+		s := &sendStream{channel: e.channel, keys: e.keysOf(e.channel), drawn: now, named: now}
 		rand.Read(s.nonce[:])
 		s.chain = chain{n: e.drawn, base: s.keys.streamBase(e.session, s.nonce)}
 		key, err := s.chain.key()
@@ -118,12 +119,16 @@ func (s *sendStream) advance(now time.Time) error {
 	return nil
 }
 
-// dropSending forgets the own stream and erases its base key.
+// dropSending forgets the own stream and erases its base key. Its nonce counts as
+// held before: a server that gives us another session, or makes us reconnect,
+// cannot play our own voice back to us as somebody else's.
 func (e *Engine) dropSending() {
-	if e.out != nil {
-		clear(e.out.base)
-		e.out = nil
+	if e.out == nil {
+		return
 	}
+	e.nonces.add(e.out.named, e.session, e.out.nonce)
+	clear(e.out.base)
+	e.out = nil
 }
 
 // minuteOf is the Unix minute that packets carry.

@@ -251,6 +251,9 @@ func TestNonceMaxAge(t *testing.T) {
 	r, alice, bob := pair(t)
 	p := r.say(alice, "x")
 	r.wantHeard(bob, p, "x")
+	for range 5 { // the key header is for the first five of a talk
+		r.say(alice, "x")
+	}
 	q := r.say(alice, "y")
 	r.now = r.now.Add(30*time.Minute + time.Second)
 	r.wantError(bob, q, e2ee.ErrStale)

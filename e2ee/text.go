@@ -111,6 +111,8 @@ func (e *Engine) sealText(now time.Time, limit int, t Text) (envelope.Object, er
 	b := binary.BigEndian.AppendUint32(nil, e.session)
 	b = append(b, salt[:]...)
 	b = binary.BigEndian.AppendUint32(b, minuteOf(now))
+	e.salts.add(now, e.session, salt) // it must not come back as somebody else's
+	e.sweepSoon(now)
 	key, iv := e.keysOf(e.channel).textKey(e.session, salt)
 	aead, err := newGCM(key)
 	if err != nil {

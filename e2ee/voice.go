@@ -104,6 +104,7 @@ func (e *Engine) seal(dst []byte, now time.Time, limit int, f *Frame, s *sendStr
 
 	minute := minuteOf(now)
 	if header {
+		s.named = now
 		dst = append(dst, envelope.VoiceTypedKey)
 		dst = append(dst, s.nonce[:]...)
 		dst = binary.BigEndian.AppendUint32(dst, minute)

@@ -107,6 +107,9 @@ func parseVoice(vk byte, rest []byte) (p voicePacket, err error) {
 // findStream returns the one stream that a packet of p can belong to. A packet
 // with a key header may bring a new one, which counts only once it has opened.
 func (e *Engine) findStream(now time.Time, p *peer, pkt *voicePacket) (s *recvStream, isNew bool, err error) {
+	if pkt.hasKey && !sameTime(now, pkt.minute) {
+		return nil, false, ErrClock // withheld, or from another time
+	}
 	if r := e.receivers[p.Session]; r != nil {
 		for _, at := range [...]*recvStream{r.newest, r.prev} {
 			if at == nil || pkt.hasKey && at.nonce != pkt.nonce || at.n%16 != pkt.header.KID>>4 {
@@ -129,9 +132,6 @@ func (e *Engine) findStream(now time.Time, p *peer, pkt *voicePacket) (s *recvSt
 	}
 	if e.nonces.has(now, p.Session, pkt.nonce) {
 		return nil, false, ErrReplay
-	}
-	if !sameTime(now, pkt.minute) {
-		return nil, false, ErrClock
 	}
 	if e.nonces.full() || !p.nonces.has(now, nonceRate, nonceBurst) {
 		return nil, false, ErrLimit
