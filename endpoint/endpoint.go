@@ -17,23 +17,15 @@
 package endpoint
 
 import (
-	"errors"
-	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sotto-voip/sotto/carrier"
 	"github.com/sotto-voip/sotto/e2ee"
-	"github.com/sotto-voip/sotto/envelope"
 	"github.com/sotto-voip/sotto/mumble/mirror"
-	"github.com/sotto-voip/sotto/mumble/mumblepb"
 	"github.com/sotto-voip/sotto/mumble/voice"
 )
-
-// ownActWindow is how long a request of the own client makes a matching change
-// by the server the user's own act (Sotto protocol §11).
-const ownActWindow = 10 * time.Second
 
 // Endpoint is the machine. Not safe for concurrent use.
 type Endpoint struct {
@@ -44,6 +36,9 @@ type Endpoint struct {
 	out     []Output
 
 	bandwidth uint32 // bit/s that the server allows; 0: it did not say
+
+	worldAt time.Time // when the engine was last told who is where
+	stale   bool      // it is not true any more
 
 	move      uint32 // channel the own client asked for
 	moveUntil time.Time
@@ -106,7 +101,9 @@ func (TextIn) output()      {}
 func (TextFailed) output()  {}
 func (Notice) output()      {}
 
-// New returns an endpoint for one connection to the server that cfg names.
+// New returns an endpoint for the server that cfg names. It serves one
+// connection after the other; what must not be heard twice is remembered across
+// them, so keep it for the whole run.
 func New(cfg e2ee.Config) (*Endpoint, error) {
 	engine, err := e2ee.New(cfg)
 	if err != nil {
@@ -120,6 +117,21 @@ func New(cfg e2ee.Config) (*Endpoint, error) {
 		texts:     map[uint64]string{},
 		targets:   map[uint32]*target{},
 	}, nil
+}
+
+// Disconnected ends a connection. The gate closes, and everything that belonged
+// to the connection is forgotten.
+func (e *Endpoint) Disconnected(now time.Time) {
+	e.carrier.Handle(now, carrier.Disconnected{})
+	e.engine.Handle(now, e2ee.PluginContext{})
+	e.engine.Handle(now, e2ee.Disconnected{})
+	e.waiting = nil
+	clear(e.texts) // nobody is there any more who could be told
+	e.settle(now)
+	clear(e.handshake)
+	clear(e.targets)
+	e.mirror = mirror.Mirror{}
+	e.bandwidth, e.moveUntil, e.stale = 0, time.Time{}, false
 }
 
 // Mirror is the server's word about channels and users.
@@ -176,6 +188,9 @@ func (e *Endpoint) emit(o Output) { e.out = append(e.out, o) }
 // Deadline is when Tick must be called; zero: never.
 func (e *Endpoint) Deadline() time.Time {
 	d := earlier(e.engine.Deadline(), e.carrier.Deadline())
+	if e.stale {
+		d = earlier(d, e.worldAt.Add(worldPace))
+	}
 	for _, w := range e.waiting {
 		d = earlier(d, w.until)
 	}
@@ -191,147 +206,12 @@ func earlier(a, b time.Time) time.Time {
 
 // Tick lets time pass.
 func (e *Endpoint) Tick(now time.Time) {
+	if e.stale && !now.Before(e.worldAt.Add(worldPace)) {
+		e.world(now, false)
+	}
 	e.engine.Handle(now, nil)
 	e.carrier.Handle(now, carrier.Tick{})
 	e.retryTexts(now)
-	e.settle(now)
-}
-
-// Fate says what becomes of a control message from the server.
-type Fate uint8
-
-// A message of the server is for the own client (Pass) or was Sotto's own
-// business and must not be shown (Swallow).
-const (
-	Pass Fate = iota
-	Swallow
-)
-
-// FromServer takes in one decoded control message. The events say what it
-// changed in the mirror. An error means that the connection must end.
-func (e *Endpoint) FromServer(now time.Time, m proto.Message) (Fate, []mirror.Event, error) {
-	events, err := e.mirror.Apply(m)
-	if err != nil {
-		return Pass, nil, err
-	}
-	fate := Pass
-	switch m := m.(type) {
-	case *mumblepb.ServerSync:
-		self := m.GetSession()
-		e.bandwidth = m.GetMaxBandwidth()
-		e.carrier.Handle(now, carrier.Connected{Session: self})
-		e.engine.Handle(now, e2ee.Connected{Session: self})
-		e.world(now, true)
-	case *mumblepb.ServerConfig:
-		if m.MaxBandwidth != nil {
-			e.bandwidth = m.GetMaxBandwidth()
-		}
-		e.carrier.Handle(now, carrier.Limits{
-			AllowHTML:          m.GetAllowHtml(),
-			MessageLength:      m.GetMessageLength(),
-			ImageMessageLength: m.GetImageMessageLength(),
-		})
-	case *mumblepb.PluginDataTransmission:
-		if carrier.IsOurs(m.GetDataID()) {
-			fate = Swallow
-			e.carrier.Handle(now, carrier.PluginData{From: m.GetSenderSession(), ID: m.GetDataID(), Data: m.GetData()})
-		}
-	case *mumblepb.TextMessage:
-		if carrier.IsText(m.GetMessage()) {
-			fate = Swallow
-			e.carrier.Handle(now, carrier.Text{From: m.GetActor(), Message: m.GetMessage()})
-		}
-	case *mumblepb.PermissionDenied:
-		if e.deniesCarrier(now, m) {
-			fate = Swallow
-		} else if now.Before(e.moveUntil) {
-			// Most likely the own move was refused, and we are where we were. If
-			// it was not, the move that follows is taken for the server's.
-			e.moveUntil = time.Time{}
-			e.world(now, true)
-		}
-	}
-	if e.mirror.Synced() && moved(events) {
-		e.world(now, e.ownAct(now, events))
-		e.refreshTargets(now)
-	}
-	e.settle(now)
-	return fate, events, nil
-}
-
-// deniesCarrier reports whether a denial answers a message of the handshake
-// and so says nothing to the person.
-func (e *Endpoint) deniesCarrier(now time.Time, m *mumblepb.PermissionDenied) bool {
-	const permissionTextMessage = 0x200
-	switch m.GetType() {
-	case mumblepb.PermissionDenied_TextTooLong:
-	case mumblepb.PermissionDenied_Permission:
-		if m.GetPermission()&permissionTextMessage == 0 {
-			return false
-		}
-	default:
-		return false
-	}
-	return e.lastText.handshake && now.Sub(e.lastText.at) < 5*time.Second
-}
-
-// moved reports whether one of the events changes who is where.
-func moved(events []mirror.Event) bool {
-	return slices.ContainsFunc(events, func(ev mirror.Event) bool {
-		switch ev := ev.(type) {
-		case mirror.UserAdded, mirror.UserRemoved, mirror.ChannelRemoved:
-			return true
-		case mirror.UserChanged:
-			return ev.Old.Channel != ev.New.Channel || ev.Old.Name != ev.New.Name ||
-				!slices.Equal(ev.Old.Listens, ev.New.Listens)
-		case mirror.ChannelChanged:
-			// The parent decides who is in a tree.
-			return ev.Old.Parent != ev.New.Parent || !slices.Equal(ev.Old.Links, ev.New.Links)
-		case mirror.ChannelAdded:
-			return len(ev.Channel.Links) > 0
-		}
-		return false
-	})
-}
-
-// ownAct reports whether the events are what the own client asked for.
-func (e *Endpoint) ownAct(now time.Time, events []mirror.Event) bool {
-	for _, ev := range events {
-		c, ok := ev.(mirror.UserChanged)
-		if !ok || c.New.Session != e.mirror.Self() || c.Old.Channel == c.New.Channel {
-			continue
-		}
-		own := now.Before(e.moveUntil) && c.New.Channel == e.move
-		e.moveUntil = time.Time{}
-		return own
-	}
-	return false
-}
-
-// world tells the engine who is where.
-func (e *Endpoint) world(now time.Time, own bool) {
-	me, ok := e.mirror.Own()
-	if !ok {
-		return
-	}
-	hears := e.mirror.Hearers()
-	users := e.mirror.Users()
-	peers := make([]e2ee.Peer, 0, len(users))
-	for _, u := range users {
-		if u.Session == me.Session {
-			continue
-		}
-		_, in := slices.BinarySearch(hears, u.Session)
-		peers = append(peers, e2ee.Peer{Session: u.Session, Channel: u.Channel, Name: u.Name, Hears: in})
-	}
-	e.engine.Handle(now, e2ee.World{Channel: me.Channel, Own: own, Peers: peers})
-}
-
-// LocalMove says that the own client asks to go to another channel. The gate
-// closes until the server has answered.
-func (e *Endpoint) LocalMove(now time.Time, channel uint32) {
-	e.move, e.moveUntil = channel, now.Add(ownActWindow)
-	e.engine.Handle(now, e2ee.LocalMove{Channel: channel})
 	e.settle(now)
 }
 
@@ -348,86 +228,4 @@ func (e *Endpoint) PluginContext(now time.Time, context []byte) {
 func (e *Endpoint) Spent(now time.Time, n int) {
 	e.carrier.Handle(now, carrier.Spent{Texts: n})
 	e.settle(now)
-}
-
-// settle carries the outputs of engine and carrier to each other until both
-// are quiet.
-func (e *Endpoint) settle(now time.Time) {
-	for {
-		if o, ok := e.engine.Next(); ok {
-			e.fromEngine(now, o)
-			continue
-		}
-		if o, ok := e.carrier.Next(); ok {
-			e.fromCarrier(now, o)
-			continue
-		}
-		return
-	}
-}
-
-func (e *Endpoint) fromEngine(now time.Time, o e2ee.Output) {
-	switch o := o.(type) {
-	case e2ee.SendObject:
-		e.nextToken++
-		e.handshake[e.nextToken] = true
-		e.carrier.Handle(now, carrier.Send{
-			Token: e.nextToken, Object: o.Object, To: o.To, Priority: carrier.PriorityHello,
-		})
-	case e2ee.SendVoice:
-		e.announce(o)
-	case e2ee.GateChanged:
-		e.emit(Gate{o})
-	case e2ee.Holder:
-		e.emit(Holder{o})
-		e.retryTexts(now)
-	case e2ee.OtherSecret:
-		e.emit(OtherSecret{o})
-	case e2ee.TextReceived:
-		e.emit(TextIn{o.From, o.Text})
-	case e2ee.Notice:
-		e.emit(Notice{o})
-	}
-}
-
-func (e *Endpoint) fromCarrier(now time.Time, o carrier.Output) {
-	switch o := o.(type) {
-	case carrier.PluginOut:
-		e.emit(Send{&mumblepb.PluginDataTransmission{
-			SenderSession:    proto.Uint32(e.mirror.Self()),
-			ReceiverSessions: o.To,
-			Data:             o.Data,
-			DataID:           proto.String(envelope.DataID),
-		}})
-	case carrier.TextOut:
-		p, err := envelope.ParseText(o.Message)
-		e.lastText.at, e.lastText.handshake = now, err == nil && p.Kind != envelope.KindSecretText
-		e.emit(Send{&mumblepb.TextMessage{Session: o.To, Message: proto.String(o.Message)}})
-	case carrier.RegimeChanged:
-		e.engine.Handle(now, e2ee.Regime{Known: o.Regime != carrier.RegimeUnknown, Echo: o.Regime == carrier.RegimeEcho})
-	case carrier.Received:
-		e.engine.Handle(now, e2ee.Received{From: o.From, Object: o.Object})
-	case carrier.Delivered:
-		delete(e.handshake, o.Token)
-		delete(e.texts, o.Token)
-	case carrier.Failed:
-		delete(e.handshake, o.Token)
-		if whom, ok := e.texts[o.Token]; ok {
-			delete(e.texts, o.Token)
-			e.emit(TextFailed{"your message to " + whom + " did not get through: " + plain(o.Reason)})
-		}
-	}
-}
-
-// plain words an error of the carrier for a person.
-func plain(err error) string {
-	switch {
-	case errors.Is(err, carrier.ErrNoEcho):
-		return "the server does not pass it on"
-	case errors.Is(err, carrier.ErrQueueFull):
-		return "too much is waiting to be sent"
-	case errors.Is(err, carrier.ErrTooLong):
-		return "it is too long"
-	}
-	return err.Error()
 }

@@ -1,6 +1,7 @@
 package endpoint_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/sotto-voip/sotto/endpoint"
 	"github.com/sotto-voip/sotto/envelope"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
+	"github.com/sotto-voip/sotto/mumble/voice"
 )
 
 // held demands that neither voice nor channel text of p leaves.
@@ -193,14 +195,37 @@ func TestStrangersHearNothing(t *testing.T) {
 }
 
 // A reconnect is a new beginning: session ids are void and nothing leaves before
-// somebody has shown the secret again.
+// somebody has shown the secret again. But what was heard stays heard.
 func TestReconnect(t *testing.T) {
 	r, alice, bob := pair(t, echoes)
+	if _, err := alice.say(0, packet(20, 1)); err != nil {
+		t.Fatal(err)
+	}
+	heard := bob.got[len(bob.got)-1]
+	if _, err := bob.hear(); err != nil {
+		t.Fatal(err)
+	}
+	where, _ := r.world.User(bob.session)
 	r.leave(bob)
-	alice.receive(&mumblepb.ServerSync{Session: proto.Uint32(77)})
-	r.carry()
-	if alice.Leave() != e2ee.LeaveNothing {
-		t.Errorf("%v leaves after a second ServerSync", alice.Leave())
+	bob.Disconnected(r.now)
+	if bob.Leave() != e2ee.LeaveNothing || bob.Mirror().Synced() || len(bob.Holders()) != 0 {
+		t.Errorf("%v leaves without a connection, holders %v", bob.Leave(), bob.Holders())
+	}
+	bob = r.join("bob", where.Channel, bob.Endpoint)
+	r.run(time.Second)
+	r.wantLeave(bob, e2ee.LeaveCiphertext)
+	var out voice.Packet
+	if err := bob.Unprotect(nil, r.now, &heard, &out); err == nil {
+		t.Error("what bob heard before the reconnect plays again")
+	}
+	alice.mustHear(0, bob)
+}
+
+// No server says twice on one connection who we are.
+func TestSecondSync(t *testing.T) {
+	r, alice, _ := pair(t, echoes)
+	if _, _, err := alice.FromServer(r.now, &mumblepb.ServerSync{Session: proto.Uint32(77)}); !errors.Is(err, endpoint.ErrSecondSync) {
+		t.Errorf("a second ServerSync: %v", err)
 	}
 }
 

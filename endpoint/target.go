@@ -60,7 +60,7 @@ func (e *Endpoint) refreshTarget(now time.Time, id uint32, t *target) {
 	// Ask once for each new face, not at each change of who is where.
 	var ask []uint32
 	for _, s := range t.sessions {
-		if !e.engine.IsHolder(s) && !slices.Contains(t.asked, s) {
+		if !e.engine.IsHolder(s) && !has(t.asked, s) {
 			ask = append(ask, s)
 		}
 	}
@@ -77,6 +77,12 @@ func (e *Endpoint) refreshTarget(now time.Time, id uint32, t *target) {
 		m.Targets = []*mumblepb.VoiceTarget_Target{{Session: t.sessions}}
 	}
 	e.emit(Send{m})
+}
+
+// has looks a session up in a sorted list.
+func has(sorted []uint32, s uint32) bool {
+	_, ok := slices.BinarySearch(sorted, s)
+	return ok
 }
 
 // expand names everybody who could hear a target, as Murmur would route it

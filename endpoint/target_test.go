@@ -181,6 +181,7 @@ func TestShoutFollowsPeople(t *testing.T) {
 	b.target(2, &mumblepb.VoiceTarget_Target{ChannelId: proto.Uint32(1), Children: proto.Bool(true), Links: proto.Bool(true)})
 	check := func(what string, want ...*person) {
 		t.Helper()
+		b.run(20 * time.Millisecond) // the server is told at most so often
 		if got := b.registered(2); !slices.Equal(got, sessions(want...)) {
 			t.Errorf("%s: the server knows %v, want %v", what, got, sessions(want...))
 		}

@@ -41,6 +41,7 @@ func (e *Endpoint) Protect(dst []byte, now time.Time, in, out *voice.Packet) err
 	case in.Target == LoopbackTarget:
 		return ErrLoopback
 	case in.Target != 0:
+		e.freshen(now) // who would hear it now
 		if err := e.mayWhisper(in.Target); err != nil {
 			return err
 		}
@@ -110,6 +111,7 @@ func (e *Endpoint) Unprotect(dst []byte, now time.Time, in, out *voice.Packet) e
 		e.stats.ClearVoice++
 		return ErrNotSotto
 	}
+	e.freshen(now)
 	e.frame = e2ee.Frame{FrameNumber: in.FrameNumber, Terminator: in.Terminator}
 	err := e.engine.OpenVoice(dst, now, in.Session, vk, rest, &e.frame)
 	e.settle(now) // a packet that opens can make its sender a holder

@@ -1,0 +1,89 @@
+package endpoint
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/mumble/mirror"
+)
+
+const (
+	// ownActWindow is how long a request of the own client makes a matching
+	// change by the server the user's own act (Sotto protocol §11).
+	ownActWindow = 10 * time.Second
+	// worldPace is how often at most the engine hears who is where, but for what
+	// concerns us. To tell it costs as much as there are people, and a server can
+	// let them come and go by the thousand.
+	worldPace = 20 * time.Millisecond
+)
+
+// moved reports whether one of the events changes who is where.
+func moved(events []mirror.Event) bool {
+	return slices.ContainsFunc(events, func(ev mirror.Event) bool {
+		switch ev := ev.(type) {
+		case mirror.UserAdded, mirror.UserRemoved, mirror.ChannelRemoved:
+			return true
+		case mirror.UserChanged:
+			return ev.Old.Channel != ev.New.Channel || ev.Old.Name != ev.New.Name ||
+				!slices.Equal(ev.Old.Listens, ev.New.Listens)
+		case mirror.ChannelChanged:
+			// The parent decides who is in a tree.
+			return ev.Old.Parent != ev.New.Parent || !slices.Equal(ev.Old.Links, ev.New.Links)
+		case mirror.ChannelAdded:
+			return len(ev.Channel.Links) > 0
+		}
+		return false
+	})
+}
+
+// ownAct reports whether the events move us (self), and whether that is what the
+// own client asked for.
+func (e *Endpoint) ownAct(now time.Time, events []mirror.Event) (own, self bool) {
+	for _, ev := range events {
+		c, ok := ev.(mirror.UserChanged)
+		if !ok || c.New.Session != e.mirror.Self() || c.Old.Channel == c.New.Channel {
+			continue
+		}
+		own = now.Before(e.moveUntil) && c.New.Channel == e.move
+		e.moveUntil = time.Time{}
+		return own, true
+	}
+	return false, false
+}
+
+// world tells the engine who is where.
+func (e *Endpoint) world(now time.Time, own bool) {
+	me, ok := e.mirror.Own()
+	if !ok {
+		return
+	}
+	hears := e.mirror.Hearers()
+	users := e.mirror.Users()
+	peers := make([]e2ee.Peer, 0, len(users))
+	for _, u := range users {
+		if u.Session == me.Session {
+			continue
+		}
+		_, in := slices.BinarySearch(hears, u.Session)
+		peers = append(peers, e2ee.Peer{Session: u.Session, Channel: u.Channel, Name: u.Name, Hears: in})
+	}
+	e.worldAt, e.stale = now, false
+	e.engine.Handle(now, e2ee.World{Channel: me.Channel, Own: own, Peers: peers})
+	e.refreshTargets(now)
+}
+
+// freshen tells the engine who is where if it does not know the latest.
+func (e *Endpoint) freshen(now time.Time) {
+	if e.stale {
+		e.world(now, false)
+	}
+}
+
+// LocalMove says that the own client asks to go to another channel. The gate
+// closes until the server has answered.
+func (e *Endpoint) LocalMove(now time.Time, channel uint32) {
+	e.move, e.moveUntil = channel, now.Add(ownActWindow)
+	e.engine.Handle(now, e2ee.LocalMove{Channel: channel})
+	e.settle(now)
+}
