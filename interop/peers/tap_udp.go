@@ -99,7 +99,8 @@ func (p *Tap) open(w *tapWay, dir voice.Direction, datagram []byte) {
 		candidates = []*tapConn{w.conn}
 	}
 	for _, c := range candidates {
-		if c.gone || !c.crypts[dir].Valid() {
+		// One that has ended, too: its last datagrams may come after its end.
+		if !c.crypts[dir].Valid() {
 			continue
 		}
 		if plain, err := c.crypts[dir].Open(nil, datagram); err == nil {
