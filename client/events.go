@@ -15,6 +15,7 @@ type Event interface{ clientEvent() }
 type (
 	// Connected: the server has let us in as Session. First of all events, and
 	// again after each reconnect, when everything of the old session is void.
+	// Who was there already is in State.
 	Connected struct {
 		Session uint32
 		Server  control.Version

@@ -1,14 +1,8 @@
 package client
 
 import (
-	"context"
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +13,6 @@ import (
 	"github.com/sotto-voip/sotto/mumble/crypt"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 	"github.com/sotto-voip/sotto/mumble/voice"
-	"github.com/sotto-voip/sotto/opus"
 )
 
 // Times of the server leg.
@@ -37,36 +30,6 @@ var (
 	ErrTimeout = errors.New("client: the server has fallen silent")
 	ErrNoVoice = errors.New("client: no voice path yet")
 )
-
-// LinkConfig says whom to connect to and as whom.
-type LinkConfig struct {
-	// Address is HOST:PORT.
-	Address string
-	// Certificate is shown to the server; nil: none.
-	Certificate *tls.Certificate
-	// CheckServer is called with the DER leaf certificate of the server before
-	// anything is sent. It must be set: a Mumble server's certificate is rarely
-	// signed by a known CA, so the caller pins it (keystore) or uses SystemRoots.
-	CheckServer func(der []byte) error
-	// NoUDP keeps voice in the TCP tunnel.
-	NoUDP bool
-	// Dial makes the TCP connection; nil: directly. Over anything but TCP, such
-	// as a proxy that hides the server's address, voice stays in the tunnel.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-}
-
-// SystemRoots returns a CheckServer that accepts a certificate which the
-// operating system trusts for host.
-func SystemRoots(host string) func(der []byte) error {
-	return func(der []byte) error {
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			return fmt.Errorf("client: server certificate: %w", err)
-		}
-		_, err = cert.Verify(x509.VerifyOptions{DNSName: host})
-		return err
-	}
-}
 
 // Link is the server leg of one connection. All methods must be called from
 // one goroutine, the owner, which takes from Frames and Datagrams and hands
@@ -107,135 +70,6 @@ type Link struct {
 	sealed  []byte       // the same, encrypted
 	plain   []byte       // plaintext received
 	packet  voice.Packet // aliases plain
-}
-
-type sentPing struct {
-	id  uint64
-	at  time.Time
-	udp bool
-}
-
-// Datagram is one received UDP datagram on its way to the owner, who gives it
-// back with Free.
-type Datagram struct {
-	B    []byte
-	From netip.AddrPort // only for unconnected sockets
-	Sock *net.UDPConn   // likewise
-	full [maxDatagram]byte
-}
-
-const maxDatagram = 2048
-
-var datagramPool = sync.Pool{New: func() any { return new(Datagram) }}
-
-// NewDatagram takes an empty one from the pool; Buffer is where to read into.
-func NewDatagram() *Datagram { return datagramPool.Get().(*Datagram) }
-
-// Buffer is the room for one datagram.
-func (d *Datagram) Buffer() []byte { return d.full[:] }
-
-// Free gives d back.
-func (d *Datagram) Free() {
-	d.B, d.From, d.Sock = nil, netip.AddrPort{}, nil
-	datagramPool.Put(d)
-}
-
-// DialLink connects TCP and TLS and checks the server's certificate. Nothing
-// of the Mumble protocol has been sent when it returns.
-func DialLink(ctx context.Context, now time.Time, cfg LinkConfig) (*Link, error) {
-	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
-	defer cancel()
-	if cfg.CheckServer == nil {
-		return nil, errors.New("client: LinkConfig.CheckServer is not set")
-	}
-	l := &Link{datagrams: make(chan *Datagram, maxDatagrams), lastFrame: now, nextPing: now.Add(tcpPingEvery)}
-	dial := cfg.Dial
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	tcp, err := dial(ctx, "tcp", cfg.Address)
-	if err != nil {
-		return nil, err
-	}
-	host, _, _ := net.SplitHostPort(cfg.Address)
-	conf := &tls.Config{
-		ServerName: host,
-		MinVersion: tls.VersionTLS12, // Murmur 1.3 on OpenSSL 1.1 and up speaks it
-		// Chain and name are not what a Mumble server is known by; the
-		// connection stands or falls with CheckServer.
-		InsecureSkipVerify: true,
-		VerifyConnection: func(cs tls.ConnectionState) error {
-			if len(cs.PeerCertificates) == 0 {
-				return errors.New("client: the server shows no certificate")
-			}
-			l.serverDER = cs.PeerCertificates[0].Raw
-			l.server = sha256.Sum256(l.serverDER)
-			return cfg.CheckServer(l.serverDER)
-		},
-	}
-	if cfg.Certificate != nil {
-		// Whatever authorities the server lists: Mumble's are self-signed.
-		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return cfg.Certificate, nil
-		}
-	}
-	tc := tls.Client(tcp, conf)
-	if err := tc.HandshakeContext(ctx); err != nil {
-		tcp.Close()
-		return nil, err
-	}
-	if !cfg.NoUDP {
-		if err := l.openUDP(tcp.RemoteAddr()); err != nil {
-			tc.Close()
-			return nil, err
-		}
-	}
-	l.conn = NewConn(tc)
-	return l, nil
-}
-
-// openUDP talks to the very address that TCP chose.
-func (l *Link) openUDP(remote net.Addr) error {
-	a, ok := remote.(*net.TCPAddr)
-	if !ok {
-		return nil // a proxy or a pipe: tunnel only
-	}
-	c, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: a.IP, Port: a.Port, Zone: a.Zone})
-	if err != nil {
-		return fmt.Errorf("client: UDP socket: %w", err)
-	}
-	c.SetReadBuffer(udpBuffer) // best effort: the system may allow less
-	c.SetWriteBuffer(udpBuffer)
-	l.udp = c
-	l.udpWG.Add(1)
-	go l.readUDP()
-	return nil
-}
-
-func (l *Link) readUDP() {
-	defer l.udpWG.Done()
-	defer close(l.datagrams)
-	for {
-		d := NewDatagram()
-		n, err := l.udp.Read(d.full[:])
-		if err != nil {
-			d.Free()
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			// ECONNREFUSED and the like: the server is restarting. TCP will
-			// tell; until then do not spin.
-			time.Sleep(10 * time.Millisecond)
-			continue
-		}
-		d.B = d.full[:n]
-		select {
-		case l.datagrams <- d:
-		default:
-			l.overrun.Add(1)
-			d.Free()
-		}
-	}
 }
 
 // Close ends the leg after grace for what is queued, and waits until its
@@ -391,91 +225,6 @@ func (l *Link) sendPlain(b []byte, udp bool) error {
 	l.udp.Write(l.sealed) // a full buffer loses the packet, as UDP may
 	return nil
 }
-
-// Ping sends a TCP ping now and returns its number, which comes back in
-// Incoming.Pong.
-func (l *Link) Ping(now time.Time) uint64 {
-	s := l.crypt.Stats()
-	l.pingSeq++
-	l.note(sentPing{l.pingSeq, now, false})
-	l.nextPing = now.Add(tcpPingEvery)
-	l.conn.SendMessage(&mumblepb.Ping{
-		Timestamp: proto.Uint64(l.pingSeq),
-		Good:      proto.Uint32(s.Good), Late: proto.Uint32(s.Late),
-		Lost: proto.Uint32(s.Lost), Resync: proto.Uint32(s.Resync),
-		UdpPackets: proto.Uint32(l.udpRTT.n), TcpPackets: proto.Uint32(l.tcpRTT.n),
-		UdpPingAvg: proto.Float32(l.udpRTT.avg()), UdpPingVar: proto.Float32(l.udpRTT.variance()),
-		TcpPingAvg: proto.Float32(l.tcpRTT.avg()), TcpPingVar: proto.Float32(l.tcpRTT.variance()),
-	})
-	return l.pingSeq
-}
-
-// PingUDP sends a UDP ping now and returns its number; false while there is
-// no UDP at all.
-func (l *Link) PingUDP(now time.Time) (uint64, bool) {
-	if l.udp == nil || !l.crypt.Valid() {
-		return 0, false
-	}
-	l.pingSeq++
-	b := voice.AppendPing(l.scratch[:0], l.format, &voice.Ping{Timestamp: l.pingSeq})
-	l.scratch = b
-	l.note(sentPing{l.pingSeq, now, true})
-	l.path.pinged(now)
-	l.sendPlain(b, true)
-	return l.pingSeq, true
-}
-
-func (l *Link) note(p sentPing) {
-	copy(l.pings[1:], l.pings[:])
-	l.pings[0] = p
-}
-
-func (l *Link) sent(id uint64, udp bool) (sentPing, bool) {
-	for _, p := range l.pings {
-		if p.id == id && p.id != 0 && p.udp == udp {
-			return p, true
-		}
-	}
-	return sentPing{}, false
-}
-
-func (l *Link) pong(now time.Time, m *mumblepb.Ping) Incoming {
-	p, ok := l.sent(m.GetTimestamp(), false)
-	if !ok {
-		return Incoming{}
-	}
-	l.tcpRTT.add(now.Sub(p.at))
-	l.remote = crypt.Stats{Good: m.GetGood(), Late: m.GetLate(), Lost: m.GetLost(), Resync: m.GetResync()}
-	return Incoming{Pong: p.id}
-}
-
-func (l *Link) pongUDP(now time.Time, id uint64) Incoming {
-	p, ok := l.sent(id, true)
-	if !ok {
-		return Incoming{}
-	}
-	l.udpRTT.add(now.Sub(p.at))
-	if l.path.echoed(now) {
-		l.turn(true)
-	}
-	return Incoming{Pong: p.id}
-}
-
-// turn makes the server send its voice the same way as we do: Murmur follows
-// the way of the last voice packet, not of pings. The packet goes to a whisper
-// target that is not registered, so nobody hears it, and is silence besides.
-func (l *Link) turn(udp bool) {
-	silence, err := opus.AppendCover(nil, 20*time.Millisecond, nil)
-	if err != nil {
-		return
-	}
-	p := voice.Packet{Codec: voice.Opus, Target: turnTarget, Data: silence, Terminator: true}
-	if b, err := voice.Append(nil, l.format, voice.ToServer, &p); err == nil {
-		l.sendPlain(b, udp)
-	}
-}
-
-const turnTarget = 30 // stock clients register 1..5 only
 
 func (l *Link) cryptSetup(now time.Time, m *mumblepb.CryptSetup) (keyed bool) {
 	switch {

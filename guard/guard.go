@@ -15,6 +15,7 @@ import (
 
 	"github.com/sotto-voip/sotto/client"
 	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/endpoint"
 	"github.com/sotto-voip/sotto/events"
 	"github.com/sotto-voip/sotto/keystore"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
@@ -77,7 +78,7 @@ type Guard struct {
 	wg        sync.WaitGroup
 
 	// Owned by Run.
-	secrets      map[[32]byte]*e2ee.Secret
+	ends         map[[32]byte]*endpoint.Endpoint // by server certificate, for the whole run
 	lastListPing time.Time
 }
 
@@ -102,7 +103,7 @@ func New(cfg Config) (*Guard, error) {
 		datagrams: make(chan *client.Datagram, maxDatagrams),
 		handshake: make(chan struct{}, maxHandshakes),
 		listPings: make(chan struct{}, maxListPings),
-		secrets:   map[[32]byte]*e2ee.Secret{},
+		ends:      map[[32]byte]*endpoint.Endpoint{},
 	}
 	if err := g.listen(); err != nil {
 		g.closeListeners()
@@ -197,7 +198,7 @@ func (g *Guard) Check(ctx context.Context) error {
 		return err
 	}
 	defer link.Close(0)
-	_, err = g.secret(link.Server())
+	_, err = g.endpoint(link.Server())
 	return err
 }
 
@@ -218,23 +219,31 @@ func (g *Guard) checkServer(der []byte) error {
 	return err
 }
 
-// secret stretches the typed secret for one server certificate, once.
-func (g *Guard) secret(server [32]byte) (*e2ee.Secret, error) {
-	if g.cfg.Policy == e2ee.PolicyOff {
-		return nil, nil
+// endpoint returns the endpoint for a server certificate. It lives as long as
+// the run: what was heard before a reconnect must not be heard again. The typed
+// secret is stretched once.
+func (g *Guard) endpoint(server [32]byte) (*endpoint.Endpoint, error) {
+	if e, ok := g.ends[server]; ok {
+		return e, nil
 	}
-	if s, ok := g.secrets[server]; ok {
-		return s, nil
+	cfg := e2ee.Config{Policy: g.cfg.Policy, Server: server, Named: g.cfg.Named}
+	if g.cfg.Policy != e2ee.PolicyOff {
+		var err error
+		if cfg.Secret, err = e2ee.ParseSecret(g.cfg.Secret, server); err != nil {
+			return nil, err
+		}
+		if !cfg.Secret.MachineMade() {
+			debug.FreeOSMemory() // Argon2id took 64 MiB for a moment
+		}
 	}
-	s, err := e2ee.ParseSecret(g.cfg.Secret, server)
+	e, err := endpoint.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	if !s.MachineMade() {
-		debug.FreeOSMemory() // Argon2id took 64 MiB for a moment
-	}
-	g.secrets[server] = s
-	return s, nil
+	// Another certificate only comes with the person's own --accept-certificate.
+	clear(g.ends)
+	g.ends[server] = e
+	return e, nil
 }
 
 // Run serves clients, one at a time, until the context ends. It returns when

@@ -87,14 +87,14 @@ func (g *Guard) begin(ctx context.Context, a *arrival) (*session, error) {
 		return nil, err
 	}
 	s.up = up
-	secret, err := g.secret(up.Server())
-	if err == nil {
-		s.end, err = endpoint.New(e2ee.Config{Policy: g.cfg.Policy, Secret: secret, Server: up.Server(), Named: g.cfg.Named})
-	}
+	s.end, err = g.endpoint(up.Server())
 	if err == nil {
 		err = s.login(ctx)
 	}
 	if err != nil {
+		if s.end != nil {
+			s.disconnected()
+		}
 		up.Close(0)
 		return nil, err
 	}
@@ -174,12 +174,20 @@ func (s *session) loop(ctx context.Context) (*arrival, error) {
 // finish closes both legs. The client leg closes without a Reject: then the
 // stock client says "remote host closed" and comes back after 10 s.
 func (s *session) finish(err error) {
+	s.disconnected()
 	s.up.Close(closeGrace)
 	s.down.conn.Close(closeGrace)
 	st := s.end.Stats()
 	s.g.log.Info("session ended", "reason", err,
 		"held", s.voiceStats.Held, "unopened", st.Unopened, "clear_dropped", st.ClearVoice, "malformed", s.tableStats.Malformed)
 	s.g.emit(events.Event{Event: "disconnected", Reason: err.Error()})
+}
+
+// disconnected closes the gate and leaves the endpoint ready for the next session.
+func (s *session) disconnected() {
+	s.synced = false // nobody is there to be told
+	s.end.Disconnected(time.Now())
+	s.drain()
 }
 
 func (s *session) deadline() time.Time {

@@ -1,0 +1,149 @@
+package client
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/endpoint"
+	"github.com/sotto-voip/sotto/mumble/control"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
+)
+
+// frame treats one control frame.
+func (c *Client) frame(now time.Time, f control.Frame) error {
+	in, err := c.link.ReceiveFrame(now, f)
+	if err != nil {
+		return err
+	}
+	if in.Voice != nil {
+		c.voice(now, in.Voice)
+	}
+	if in.Frame == nil {
+		return nil
+	}
+	m, err := control.Decode(*in.Frame)
+	if err != nil {
+		return nil // malformed or of a newer server: not for us
+	}
+	self := c.end.Mirror().Self()
+	synced := c.end.Mirror().Synced()
+	fate, events, err := c.end.FromServer(now, m)
+	if err != nil {
+		return err
+	}
+	if synced { // what the login brings is in State; a server may send it without end
+		for _, ev := range events {
+			c.emit(MirrorEvent{ev})
+		}
+	}
+	if fate == endpoint.Pass {
+		if err := c.message(m, self); err != nil {
+			return err
+		}
+	}
+	c.drain(now)
+	return nil
+}
+
+// message treats what concerns the person or ends the connection.
+func (c *Client) message(m proto.Message, self uint32) error {
+	switch m := m.(type) {
+	case *mumblepb.ServerSync:
+		c.maxBandwidth = m.GetMaxBandwidth()
+	case *mumblepb.ServerConfig:
+		if m.MaxBandwidth != nil {
+			c.maxBandwidth = m.GetMaxBandwidth()
+		}
+	case *mumblepb.Reject:
+		return &RejectError{m.GetType(), m.GetReason()}
+	case *mumblepb.UserRemove:
+		if m.GetSession() == self && self != 0 {
+			return &KickedError{m.GetReason(), m.GetBan()}
+		}
+	case *mumblepb.TextMessage:
+		c.emit(TextMessage{
+			From: m.GetActor(), Name: c.name(m.GetActor()), Scope: scope(m), HTML: m.GetMessage(),
+		})
+	case *mumblepb.PermissionDenied:
+		c.emit(Denied{m.GetType(), m.GetReason()})
+	}
+	return nil
+}
+
+// KickedError says that the server or an administrator threw us out.
+type KickedError struct {
+	Reason string
+	Ban    bool
+}
+
+func (e *KickedError) Error() string {
+	verb := "kicked"
+	if e.Ban {
+		verb = "banned"
+	}
+	if e.Reason == "" {
+		return verb + " by the server"
+	}
+	return fmt.Sprintf("%s by the server: %s", verb, e.Reason)
+}
+
+func scope(m *mumblepb.TextMessage) uint8 {
+	switch {
+	case len(m.GetTreeId()) > 0:
+		return e2ee.ScopeTree
+	case len(m.GetChannelId()) > 0:
+		return e2ee.ScopeChannel
+	}
+	return e2ee.ScopePrivate
+}
+
+func (c *Client) name(session uint32) string {
+	if session == 0 {
+		return ""
+	}
+	return c.end.Mirror().Name(session)
+}
+
+func (c *Client) datagram(now time.Time, d *Datagram) {
+	if d == nil {
+		return
+	}
+	in := c.link.ReceiveDatagram(now, d.B)
+	if in.Voice != nil {
+		c.voice(now, in.Voice)
+	}
+	d.Free()
+}
+
+// drain does what the endpoint asks for.
+func (c *Client) drain(now time.Time) {
+	for {
+		o, ok := c.end.Next()
+		if !ok {
+			return
+		}
+		switch o := o.(type) {
+		case endpoint.Send:
+			c.link.SendMessage(o.Message)
+		case endpoint.Voice:
+			c.link.SendVoice(&o.Packet)
+		case endpoint.Gate:
+			c.emit(GateChanged{o.GateChanged})
+		case endpoint.Holder:
+			c.emit(Holder{o.Holder})
+		case endpoint.OtherSecret:
+			c.emit(OtherSecret{o.OtherSecret})
+		case endpoint.TextIn:
+			c.emit(TextMessage{
+				From: o.From, Name: c.name(o.From), Scope: o.Text.Scope, HTML: o.Text.HTML, Encrypted: true,
+			})
+		case endpoint.TextFailed:
+			c.emit(Denied{Reason: o.Reason})
+		case endpoint.Notice:
+			c.emit(Notice{o.Notice})
+		}
+	}
+}
