@@ -41,7 +41,10 @@ func (e *Endpoint) FromServer(now time.Time, m proto.Message) (Fate, []mirror.Ev
 	case *mumblepb.ServerSync:
 		self := m.GetSession()
 		e.bandwidth = m.GetMaxBandwidth()
-		e.carrier.Handle(now, carrier.Connected{Session: self})
+		if e.engine.State() != e2ee.StateOff {
+			// With policy off we are a Mumble client like any other: no Probe either.
+			e.carrier.Handle(now, carrier.Connected{Session: self})
+		}
 		e.engine.Handle(now, e2ee.Connected{Session: self})
 		e.world(now, true)
 	case *mumblepb.ServerConfig:

@@ -349,6 +349,9 @@ func TestPolicyOff(t *testing.T) {
 	r.join("other", 0, nil)
 	r.run(10 * time.Second)
 	r.wantLeave(p, e2ee.LeaveClear)
+	if len(p.sent) != 0 || r.voices != 0 {
+		t.Errorf("with policy off we send %v", p.sent)
+	}
 	var out voice.Packet
 	in := voice.Packet{Codec: voice.Opus, Data: packet(20, 1)}
 	if err := p.Protect(nil, r.now, &in, &out); !errors.Is(err, endpoint.ErrHeld) {
