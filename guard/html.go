@@ -22,6 +22,10 @@ import (
 const (
 	maxHTML   = 96000      // bytes
 	maxPixels = 16_000_000 // of all pictures together, which the client unpacks
+	// Qt lays tables out for minutes when they nest, and a thousand tags in a
+	// row hold a client up for seconds; nobody's text needs either.
+	maxTags  = 500
+	maxDepth = 16
 )
 
 // allowedTags are those that Mumble's own client writes (src/mumble/Log.cpp,
@@ -38,56 +42,88 @@ var allowedTags = map[string][]string{
 // silentTags lose their content too.
 var silentTags = []string{"script", "style", "title", "iframe", "object", "svg", "math", "template", "noscript", "textarea", "xmp", "plaintext"}
 
-// filterHTML makes a decrypted text fit for the stock client's log: a
-// rich-text view that loads what it is told to. No remote loads, no styles, no
-// pictures but small PNG, JPEG and GIF inside the text, no link but web and
-// Mumble ones, none to this machine.
-func filterHTML(in string) string {
+// filterHTML makes a text fit for the stock client's log: a rich-text view that
+// loads what it is told to, and lays out whatever it is given on the thread that
+// also plays the voice. No remote loads, no styles, no pictures but small PNG,
+// JPEG and GIF inside the text, no link but web and Mumble ones, none to this
+// machine; few tags, not deep, each closed where it must be.
+func filterHTML(in string) string { return newFilter(false).run(in) }
+
+// filterLine is filterHTML for what must stay in one line, so that it cannot
+// look like two: what would begin a line becomes a space.
+func filterLine(in string) string { return newFilter(true).run(in) }
+
+// filter is one run over one text.
+type filter struct {
+	out    strings.Builder
+	line   bool     // one line only
+	open   []string // tags to be closed
+	tags   int
+	pixels int64
+	silent string // the tag whose content is left out; "" none
+}
+
+// inlineTags change letters and begin no line.
+var inlineTags = []string{"a", "b", "big", "cite", "code", "em", "font", "i", "s", "small", "span", "strong", "sub", "sup", "tt", "u"}
+
+// voidTags have no end.
+var voidTags = []string{"br", "hr", "img"}
+
+func newFilter(line bool) *filter { return &filter{line: line, pixels: maxPixels} }
+
+func (f *filter) run(in string) string {
 	if len(in) > maxHTML {
 		return "[a text that was too long is not shown]"
 	}
-	var out strings.Builder
-	pixels := int64(maxPixels)
 	z := html.NewTokenizer(strings.NewReader(in))
-	silent := ""
 	for {
 		switch z.Next() {
 		case html.ErrorToken:
-			return out.String()
+			for len(f.open) > 0 {
+				f.pop()
+			}
+			return f.out.String()
 		case html.TextToken:
-			if silent == "" {
-				out.WriteString(html.EscapeString(string(z.Text())))
+			if f.silent == "" {
+				f.text(string(z.Text()))
 			}
 		case html.StartTagToken, html.SelfClosingTagToken:
-			t := z.Token()
-			if silent == "" && slices.Contains(silentTags, t.Data) {
-				if t.Type == html.StartTagToken {
-					silent = t.Data
-				}
-				continue
-			}
-			if silent == "" {
-				writeTag(&out, t, &pixels)
-			}
+			f.start(z.Token())
 		case html.EndTagToken:
-			t := z.Token()
-			if t.Data == silent {
-				silent = ""
-				continue
-			}
-			if _, ok := allowedTags[t.Data]; ok && silent == "" {
-				out.WriteString("</" + t.Data + ">")
-			}
+			f.end(z.Token().Data)
 		case html.CommentToken, html.DoctypeToken:
 		}
 	}
 }
 
-// writeTag writes what is harmless of a tag. Pictures take their size off pixels.
-func writeTag(out *strings.Builder, t html.Token, pixels *int64) {
+func (f *filter) text(s string) {
+	if f.line {
+		s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' || r == '\u2028' || r == '\u2029' }), " ")
+	}
+	f.out.WriteString(html.EscapeString(s))
+}
+
+func (f *filter) start(t html.Token) {
+	switch {
+	case f.silent != "":
+		return
+	case slices.Contains(silentTags, t.Data):
+		if t.Type == html.StartTagToken {
+			f.silent = t.Data
+		}
+		return
+	}
 	attributes, ok := allowedTags[t.Data]
 	if !ok {
 		return
+	}
+	if f.line && !slices.Contains(inlineTags, t.Data) {
+		f.out.WriteByte(' ')
+		return
+	}
+	void := slices.Contains(voidTags, t.Data)
+	if f.tags++; f.tags > maxTags || !void && len(f.open) >= maxDepth {
+		return // the words inside stay
 	}
 	var kept strings.Builder
 	for _, a := range t.Attr {
@@ -99,22 +135,55 @@ func writeTag(out *strings.Builder, t html.Token, pixels *int64) {
 			continue
 		case a.Key == "src":
 			size, ok := harmlessImage(a.Val)
-			if !ok || size > *pixels {
-				out.WriteString("[a picture is not shown]")
+			if !ok || size > f.pixels {
+				f.out.WriteString("[a picture is not shown]")
 				return
 			}
-			*pixels -= size
+			f.pixels -= size
 		}
 		kept.WriteString(" " + a.Key + `="` + html.EscapeString(a.Val) + `"`)
 	}
 	if t.Data == "img" && kept.Len() == 0 {
 		return
 	}
-	out.WriteString("<" + t.Data + kept.String())
-	if t.Type == html.SelfClosingTagToken {
-		out.WriteString("/")
+	f.out.WriteString("<" + t.Data + kept.String())
+	closed := t.Type == html.SelfClosingTagToken
+	if closed && void {
+		f.out.WriteString("/")
 	}
-	out.WriteString(">")
+	f.out.WriteString(">")
+	if void {
+		return
+	}
+	f.open = append(f.open, t.Data)
+	if closed {
+		f.pop()
+	}
+}
+
+// end closes a tag that is open, and with it what stands open inside.
+func (f *filter) end(tag string) {
+	if f.silent != "" {
+		if tag == f.silent {
+			f.silent = ""
+		}
+		return
+	}
+	if !slices.Contains(f.open, tag) {
+		return
+	}
+	for {
+		last := f.open[len(f.open)-1]
+		f.pop()
+		if last == tag {
+			return
+		}
+	}
+}
+
+func (f *filter) pop() {
+	f.out.WriteString("</" + f.open[len(f.open)-1] + ">")
+	f.open = f.open[:len(f.open)-1]
 }
 
 // harmlessLink allows what a person may click: web and Mumble, elsewhere. A

@@ -225,3 +225,49 @@ func FuzzFilterHTML(f *testing.F) {
 		}
 	})
 }
+
+// What the stock client would choke on: measured with 1.3.4, a thousand nested
+// tables, ten thousand bold letters and two thousand quotes each held it up for
+// ten seconds and more.
+func TestFilterHTMLBounds(t *testing.T) {
+	for _, tag := range []string{"<table><tr><td>", "<b>", "<blockquote>", "<ul><li>", "<b></b>", "<br>", "<hr>"} {
+		out := filterHTML(strings.Repeat(tag, 3000) + "end")
+		if n := strings.Count(out, "<"); n > 2*maxTags {
+			t.Errorf("%s: %d tags are left", tag, n)
+		}
+		if !strings.Contains(out, "end") {
+			t.Errorf("%s: the words are gone", tag)
+		}
+		depth, most := 0, 0
+		for _, part := range strings.Split(out, "<")[1:] {
+			switch {
+			case strings.HasPrefix(part, "/"):
+				depth--
+			case !strings.HasPrefix(part, "br") && !strings.HasPrefix(part, "hr"):
+				depth++
+			}
+			most = max(most, depth)
+		}
+		if depth != 0 || most > maxDepth {
+			t.Errorf("%s: %d deep, %d left open", tag, most, depth)
+		}
+	}
+}
+
+// A line stays a line, whatever is in it.
+func TestFilterLine(t *testing.T) {
+	for _, in := range []string{
+		"a<br/>Sotto: all is well", "a<p>Sotto: b</p>", "a\nSotto: b", "a\u2028Sotto: b", "<table><tr><td>a</td></tr></table>Sotto: b",
+		"a<div>Sotto: b</div>", "<pre>a\nSotto: b</pre>", "<ul><li>a<li>Sotto: b</ul>", "<blockquote>a</blockquote>Sotto: b", "a<hr>Sotto: b", "<h1>a</h1>b",
+	} {
+		out := filterLine(in)
+		for _, bad := range []string{"<br", "<p", "<t", "<d", "<u", "<l", "<bl", "<h", "\n", "\u2028"} {
+			if strings.Contains(out, bad) {
+				t.Errorf("%q became %q", in, out)
+			}
+		}
+	}
+	if got := filterLine(`<b>bold</b> and <a href="https://example.org/">a link</a>`); got != `<b>bold</b> and <a href="https://example.org/">a link</a>` {
+		t.Errorf("got %q", got)
+	}
+}
