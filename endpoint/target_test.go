@@ -92,10 +92,10 @@ func TestWhisper(t *testing.T) {
 		}, func(b *building) []*person { return []*person{b.bob, b.carol} }, ""},
 		{"to somebody without the secret", func(b *building) []*mumblepb.VoiceTarget_Target {
 			return []*mumblepb.VoiceTarget_Target{to(b.eve_)}
-		}, func(b *building) []*person { return []*person{b.eve_} }, "eve has not shown the secret"},
+		}, func(b *building) []*person { return []*person{b.eve_} }, "“eve” has not shown the secret"},
 		{"to a holder and somebody without", func(b *building) []*mumblepb.VoiceTarget_Target {
 			return []*mumblepb.VoiceTarget_Target{to(b.bob, b.eve_)}
-		}, func(b *building) []*person { return []*person{b.bob, b.eve_} }, "eve has not shown the secret"},
+		}, func(b *building) []*person { return []*person{b.bob, b.eve_} }, "“eve” has not shown the secret"},
 		{"to oneself", func(b *building) []*mumblepb.VoiceTarget_Target { return []*mumblepb.VoiceTarget_Target{to(b.alice)} },
 			func(b *building) []*person { return nil }, "nobody is there"},
 		{"to nobody there", func(b *building) []*mumblepb.VoiceTarget_Target {
@@ -115,7 +115,7 @@ func TestWhisper(t *testing.T) {
 		}, func(b *building) []*person { return []*person{b.bob, b.carol, b.dave} }, ""},
 		{"to a channel where somebody has no secret", func(b *building) []*mumblepb.VoiceTarget_Target {
 			return []*mumblepb.VoiceTarget_Target{channel(4, false, false)}
-		}, func(b *building) []*person { return []*person{b.eve_} }, "eve has not shown the secret"},
+		}, func(b *building) []*person { return []*person{b.eve_} }, "“eve” has not shown the secret"},
 		{"to a group", func(b *building) []*mumblepb.VoiceTarget_Target {
 			return []*mumblepb.VoiceTarget_Target{{ChannelId: proto.Uint32(1), Group: proto.String("admin")}}
 		}, func(b *building) []*person { return nil }, "group"},
@@ -229,7 +229,7 @@ func TestRefusalNamesPeople(t *testing.T) {
 	}
 	b.target(1, to(crowd...))
 	_, err := b.alice.say(1, packet(20, 1))
-	if err == nil || !strings.Contains(err.Error(), "f1, f2, f3, 2 more have not shown the secret") {
+	if err == nil || !strings.Contains(err.Error(), "“f1”, “f2”, “f3”, 2 more have not shown the secret") {
 		t.Errorf("error %v", err)
 	}
 }

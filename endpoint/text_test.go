@@ -265,7 +265,7 @@ func TestPrivateTextAsksFirst(t *testing.T) {
 		t.Errorf("given up too soon: %q", f)
 	}
 	r.run(200 * time.Millisecond)
-	if f := alice.failures(); len(f) != 1 || !strings.Contains(f[0], "eve has not shown the secret") {
+	if f := alice.failures(); len(f) != 1 || !strings.Contains(f[0], "“eve” has not shown the secret") {
 		t.Errorf("alice is told %q", f)
 	}
 	if got := texts(bob); len(got) != 0 {
@@ -364,7 +364,7 @@ func TestCarrierFails(t *testing.T) {
 	}
 	r.carry()
 	r.run(time.Minute)
-	if f := alice.failures(); len(f) != 1 || f[0] != "your message to bob did not get through: the server does not pass it on" {
+	if f := alice.failures(); len(f) != 1 || f[0] != "your message to “bob” did not get through: the server does not pass it on" {
 		t.Errorf("alice is told %q", f)
 	}
 	if got := texts(bob); len(got) != 0 {

@@ -186,8 +186,7 @@ func TestTyped(t *testing.T) {
 			call.goesUp()
 
 			// The brake is off.
-			_, before := until[*mumblepb.UserState](call.client)
-			_ = before
+			call.wantSuppress(false)
 
 			// Up: an envelope, which bob opens to the very same.
 			p := voice.Packet{Codec: voice.Opus, FrameNumber: 8, Data: speech(1)}
@@ -300,7 +299,44 @@ func TestTyped(t *testing.T) {
 			if text.GetActor() != bobby || text.GetMessage() != "<b>hi</b>[a picture is not shown]" || len(text.GetChannelId()) != 1 {
 				t.Errorf("alice reads %v", text)
 			}
+
+			// Whoever of the two wants her silent, she is.
+			suppress := func(on bool) proto.Message {
+				return &mumblepb.UserState{Session: proto.Uint32(alice), Suppress: proto.Bool(on)}
+			}
+			for _, on := range []bool{true, false} {
+				call.server.send(suppress(on))
+				call.wantSuppress(on)
+			}
+			// The server moves her: held, whatever it says about speaking.
+			call.server.send(&mumblepb.UserState{Session: proto.Uint32(alice), ChannelId: proto.Uint32(1)})
+			call.wantSuppress(true)
+			call.server.send(suppress(false))
+			call.wantSuppress(true)
+			if got := withoutOwn(call.tunnel(&voice.Packet{Codec: voice.Opus, Data: speech(9)})); len(got) != 0 {
+				t.Errorf("after a move by the server %v leaves", got)
+			}
+			// Her own way back: the gate opens again.
+			call.client.send(&mumblepb.UserState{Session: proto.Uint32(alice), ChannelId: proto.Uint32(0)})
+			until[*mumblepb.UserState](call.server)
+			call.server.send(&mumblepb.UserState{Session: proto.Uint32(alice), Actor: proto.Uint32(alice), ChannelId: proto.Uint32(0)})
+			call.wantSuppress(false)
 		})
+	}
+}
+
+// wantSuppress waits for the next word on whether the client may speak.
+func (c *call) wantSuppress(want bool) {
+	c.t.Helper()
+	for {
+		u, _ := until[*mumblepb.UserState](c.client)
+		if u.GetSession() != alice || u.Suppress == nil {
+			continue
+		}
+		if u.GetSuppress() != want {
+			c.t.Errorf("the client is told suppress=%v, want %v", u.GetSuppress(), want)
+		}
+		return
 	}
 }
 
@@ -407,9 +443,24 @@ func TestCrypt(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain, err := down.Open(nil, in[:n])
+	if err != nil {
+		t.Fatal(err)
+	}
 	var p voice.Packet
 	if err != nil || voice.Parse(plain, voice.Protobuf, voice.ToClient, &p) != nil || !bytes.Equal(p.Data, speech(6)) {
 		t.Errorf("%+v, %v", p, err)
+	}
+	// A UDP ping is answered by guard's own clock when the server answers none.
+	if _, err := sock.Write(down.Seal(nil, voice.AppendPing(nil, voice.Protobuf, &voice.Ping{Timestamp: 4711}))); err != nil {
+		t.Fatal(err)
+	}
+	sock.SetReadDeadline(time.Now().Add(patience))
+	if n, err = sock.Read(in); err != nil {
+		t.Fatal(err)
+	}
+	var pong voice.Ping
+	if plain, err = down.Open(nil, in[:n]); err != nil || voice.ParsePing(plain, voice.Protobuf, &pong) != nil || pong.Timestamp != 4711 {
+		t.Errorf("pong %+v, %v", pong, err)
 	}
 }
 
@@ -608,7 +659,10 @@ func TestUpstreamFails(t *testing.T) {
 		call := s.logIn(v15, v15, nil)
 		call.client.conn.Close(0)
 		s.wantKind("disconnected")
-		s.cert = selfSigned(t, "somebody in between")
+		other := selfSigned(t, "somebody in between")
+		s.mu.Lock()
+		s.cert = other
+		s.mu.Unlock()
 		client := s.connect(nil)
 		client.send(version(v15), &mumblepb.Authenticate{Username: proto.String("alice"), Password: proto.String("pw")})
 		if r, _ := until[*mumblepb.Reject](client); r.GetType() != mumblepb.Reject_None || !strings.Contains(r.GetReason(), "another certificate than before") {
