@@ -26,6 +26,7 @@ type Peer struct {
 	Session uint32
 	Channel uint32
 	Name    string // as the server gives it
+	Label   string // the same, fit to be quoted in a sentence
 	Hears   bool   // belongs to the own audience: channel, link closure, listeners
 }
 

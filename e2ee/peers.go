@@ -153,7 +153,7 @@ func (e *Engine) clockDiffers(now time.Time, p *peer, minute uint32) {
 	if d < 0 {
 		d, word = -d, "behind"
 	}
-	e.emit(Notice{NoticeClock, fmt.Sprintf("The clock of %s is %d minutes %s yours. Set the wrong one right, else you do not hear each other.", p.Name, d, word)})
+	e.emit(Notice{NoticeClock, fmt.Sprintf("The clock of %s is %d minutes %s yours. Set the wrong one right, else you do not hear each other.", p.Label, d, word)})
 }
 
 // audience is what the gate needs to know of those who hear.

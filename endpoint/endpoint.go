@@ -146,14 +146,14 @@ func (e *Endpoint) State() e2ee.State { return e.engine.State() }
 // Holders are the sessions that proved to hold the secret.
 func (e *Endpoint) Holders() []uint32 { return e.engine.Holders() }
 
-// Audience sorts those who may hear the own speech: names of the holders of
-// the secret, and names of those who hear silence.
+// Audience sorts those who may hear the own speech: the holders of the secret,
+// and those who hear silence, as labels for people.
 func (e *Endpoint) Audience() (holders, others []string) {
 	for _, s := range e.mirror.Hearers() {
 		if e.engine.IsHolder(s) {
-			holders = append(holders, e.mirror.Name(s))
+			holders = append(holders, e.mirror.Label(s))
 		} else {
-			others = append(others, e.mirror.Name(s))
+			others = append(others, e.mirror.Label(s))
 		}
 	}
 	return holders, others

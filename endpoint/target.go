@@ -146,7 +146,7 @@ func (e *Endpoint) missing(sessions []uint32) string {
 	var names []string
 	for _, s := range sessions {
 		if !e.engine.IsHolder(s) {
-			names = append(names, e.mirror.Name(s))
+			names = append(names, e.mirror.Label(s))
 		}
 	}
 	const most = 3

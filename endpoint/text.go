@@ -145,7 +145,7 @@ func (e *Endpoint) address(m *mumblepb.TextMessage) (t e2ee.Text, to []uint32, o
 
 func (e *Endpoint) whom(to []uint32) string {
 	if len(to) == 1 {
-		return e.mirror.Name(to[0])
+		return e.mirror.Label(to[0])
 	}
 	return fmt.Sprintf("%d people", len(to))
 }

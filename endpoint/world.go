@@ -66,7 +66,7 @@ func (e *Endpoint) world(now time.Time, own bool) {
 			continue
 		}
 		_, in := slices.BinarySearch(hears, u.Session)
-		peers = append(peers, e2ee.Peer{Session: u.Session, Channel: u.Channel, Name: u.Name, Hears: in})
+		peers = append(peers, e2ee.Peer{Session: u.Session, Channel: u.Channel, Name: u.Name, Label: mirror.Label(u.Name), Hears: in})
 	}
 	e.worldAt, e.stale = now, false
 	e.engine.Handle(now, e2ee.World{Channel: me.Channel, Own: own, Peers: peers})

@@ -32,8 +32,8 @@ func (s *session) inbound(now time.Time, in *voice.Packet) {
 	if s.g.cfg.Policy != e2ee.PolicyOff {
 		err := s.end.Unprotect(s.openBuf[:0], now, in, &s.inPacket)
 		s.drain()
-		if errors.Is(err, endpoint.ErrNotSotto) {
-			s.sayRarely(now, false, s.end.Mirror().Name(in.Session)+" speaks unencrypted; you do not hear it while a secret is set.")
+		if _, known := s.end.Mirror().User(in.Session); known && errors.Is(err, endpoint.ErrNotSotto) {
+			s.sayRarely(now, "clear", false, s.end.Mirror().Label(in.Session)+" speaks unencrypted; you do not hear it while a secret is set.")
 		}
 		if err != nil {
 			return // counted by the endpoint

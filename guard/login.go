@@ -112,8 +112,20 @@ func serverSyncDown(s *session, _ time.Time, m proto.Message) action {
 	if sync.MaxBandwidth != nil {
 		sync.MaxBandwidth = proto.Uint32(s.bandwidth(sync.GetMaxBandwidth()))
 	}
-	sync.WelcomeText = proto.String(sync.GetWelcomeText() + "<br/>Connected through Sotto on this computer.")
+	sync.WelcomeText = proto.String(s.welcomeText(sync.GetWelcomeText()))
 	return rewrite
+}
+
+// welcomeText begins with our line; what the server says follows and is marked.
+func (s *session) welcomeText(server string) string {
+	const ours = "Connected through Sotto on this computer."
+	switch {
+	case server == "":
+		return ours
+	case s.g.cfg.Policy == e2ee.PolicyOff:
+		return ours + "<br/>" + server
+	}
+	return ours + "<br/>[server] " + filterHTML(server)
 }
 
 // welcome follows ServerSync: from here on lines can be shown.
@@ -134,6 +146,9 @@ func serverConfigDown(s *session, _ time.Time, m proto.Message) action {
 		return pass
 	}
 	c := m.(*mumblepb.ServerConfig)
+	if c.WelcomeText != nil {
+		c.WelcomeText = proto.String("[server] " + filterHTML(c.GetWelcomeText()))
+	}
 	if c.MaxBandwidth != nil {
 		c.MaxBandwidth = proto.Uint32(s.bandwidth(c.GetMaxBandwidth()))
 	}

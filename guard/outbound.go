@@ -53,13 +53,13 @@ func (s *session) protect(now time.Time, p *voice.Packet) {
 		s.sendUp(&out)
 		return
 	case errors.As(err, &target):
-		s.sayRarely(now, true, target.Reason)
+		s.sayRarely(now, "target", true, target.Reason)
 	case errors.Is(err, endpoint.ErrCodec):
-		s.sayRarely(now, true, "your client uses an old codec, which Sotto does not encrypt; your voice is not sent")
+		s.sayRarely(now, "codec", true, "your client uses an old codec, which Sotto does not encrypt; your voice is not sent")
 	case errors.Is(err, endpoint.ErrNotCovered):
-		s.sayRarely(now, true, "your client sends audio packets that Sotto cannot encrypt; set 10, 20, 40 or 60 ms per packet")
+		s.sayRarely(now, "cover", true, "your client sends audio packets that Sotto cannot encrypt; set 10, 20, 40 or 60 ms per packet")
 	case errors.Is(err, e2ee.ErrFrameTooLong):
-		s.sayRarely(now, true, "your audio packets are too large to be encrypted; lower the quality in your client")
+		s.sayRarely(now, "long", true, "your audio packets are too large to be encrypted; lower the quality in your client")
 	}
 	s.voiceStats.Refused++
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/sotto-voip/sotto/endpoint"
 	"github.com/sotto-voip/sotto/events"
 	"github.com/sotto-voip/sotto/mumble/control"
+	"github.com/sotto-voip/sotto/mumble/mirror"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 	"github.com/sotto-voip/sotto/mumble/voice"
 )
@@ -33,10 +34,11 @@ type session struct {
 
 	ownCertificate bool // upstream sees guard's own certificate, not the imported one
 	synced         bool
-	braked         bool       // the client believes that it is suppressed by us
-	shown          e2ee.State // the state the person was last told of
-	tokens         []string   // access tokens the client has set
-	said           map[string]time.Time
+	braked         bool                 // the client believes that it is suppressed by us
+	shown          e2ee.State           // the state the person was last told of
+	tokens         []string             // access tokens the client has set
+	said           map[string]time.Time // when lines of a kind were last said
+	lines          lineBucket
 	tableStats     tableStats
 	voiceStats     voiceStats
 
@@ -193,7 +195,7 @@ func (s *session) disconnected() {
 func (s *session) deadline() time.Time {
 	d := s.up.Deadline()
 	for _, t := range []time.Time{
-		s.end.Deadline(), s.pings.deadline(), s.down.lastTCP.Add(clientSilence),
+		s.end.Deadline(), s.pings.deadline(), s.lines.deadline(), s.down.lastTCP.Add(clientSilence),
 	} {
 		if !t.IsZero() && t.Before(d) {
 			d = t
@@ -211,6 +213,7 @@ func (s *session) tick(now time.Time) error {
 	}
 	s.end.Tick(now)
 	s.drain()
+	s.sayOwed(now)
 	s.answerPings(now)
 	return nil
 }
@@ -313,11 +316,11 @@ func (s *session) drain() {
 		case endpoint.Holder:
 			s.g.emit(events.Event{Event: "holder", Session: o.Session, Name: o.Name, Holds: &o.Holds})
 			if o.Holds && s.shown == e2ee.StateTyped {
-				s.say(o.Name + " holds the secret too.")
+				s.say(mirror.Label(o.Name) + " holds the secret too.")
 			}
 		case endpoint.OtherSecret:
 			s.g.emit(events.Event{Event: "other_secret", Session: o.Session, Name: o.Name})
-			s.down.say(o.Name + " uses another secret and cannot hear you.")
+			s.say(mirror.Label(o.Name) + " uses another secret and cannot hear you.")
 		case endpoint.TextIn:
 			s.textIn(o)
 		case endpoint.TextFailed:
@@ -327,30 +330,6 @@ func (s *session) drain() {
 			s.g.emit(events.Event{Event: "notice", Code: o.Code, Text: o.Text})
 			s.say(o.Text)
 		}
-	}
-}
-
-// say tells the person, once the client is ready to show it.
-func (s *session) say(text string) {
-	if s.synced {
-		s.down.say(text)
-	}
-}
-
-// sayRarely says something that would otherwise be said fifty times a second.
-func (s *session) sayRarely(now time.Time, deny bool, text string) {
-	const pause = 10 * time.Second
-	if last, ok := s.said[text]; ok && now.Sub(last) < pause {
-		return
-	}
-	if len(s.said) > 64 {
-		clear(s.said)
-	}
-	s.said[text] = now
-	if deny {
-		s.down.deny(text)
-	} else {
-		s.say(text)
 	}
 }
 

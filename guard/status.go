@@ -34,7 +34,7 @@ func (s *session) stateLine() string {
 	return "Your microphone is held."
 }
 
-// list names people, not too many of them.
+// list names people, each a label, not too many of them.
 func list(names []string) string {
 	const most = 5
 	if len(names) > most {

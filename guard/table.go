@@ -39,27 +39,27 @@ type row struct {
 var table = map[control.Type]row{
 	control.TypeVersion:                {down: versionDown, up: swallow},
 	control.TypeAuthenticate:           {down: swallow, up: tokensUp},
-	control.TypeReject:                 {down: rejectDown},
-	control.TypeServerSync:             {down: serverSyncDown},
+	control.TypeReject:                 {down: rejectDown, up: serverOnly},
+	control.TypeServerSync:             {down: serverSyncDown, up: serverOnly},
 	control.TypeChannelRemove:          {},
 	control.TypeChannelState:           {up: spendsText},
-	control.TypeUserRemove:             {},
+	control.TypeUserRemove:             {down: removeDown},
 	control.TypeUserState:              {down: userStateDown, up: userStateUp},
 	control.TypeBanList:                {},
 	control.TypeTextMessage:            {down: textDown, up: textUp},
-	control.TypePermissionDenied:       {down: deniedDown},
+	control.TypePermissionDenied:       {down: deniedDown, up: serverOnly},
 	control.TypeACL:                    {up: spendsText},
 	control.TypeQueryUsers:             {},
-	control.TypeContextActionModify:    {down: actionModifyDown},
+	control.TypeContextActionModify:    {down: actionModifyDown, up: serverOnly},
 	control.TypeContextAction:          {up: actionUp},
 	control.TypeUserList:               {},
 	control.TypeVoiceTarget:            {up: voiceTargetUp},
 	control.TypePermissionQuery:        {},
-	control.TypeCodecVersion:           {down: codecVersionDown},
+	control.TypeCodecVersion:           {down: codecVersionDown, up: serverOnly},
 	control.TypeUserStats:              {},
 	control.TypeRequestBlob:            {},
-	control.TypeServerConfig:           {down: serverConfigDown},
-	control.TypeSuggestConfig:          {},
+	control.TypeServerConfig:           {down: serverConfigDown, up: serverOnly},
+	control.TypeSuggestConfig:          {up: serverOnly},
 	control.TypePluginDataTransmission: {up: pluginDataUp},
 }
 
@@ -140,7 +140,7 @@ func (s *session) unknown(now time.Time, f control.Frame, forward func(control.T
 		return
 	}
 	s.tableStats.Unknown++
-	s.sayRarely(now, false, "a message of a kind that Sotto does not know was not passed on.")
+	s.sayRarely(now, "unknown", false, "a message of a kind that Sotto does not know was not passed on.")
 }
 
 func swallow(*session, time.Time, proto.Message) action { return drop }
@@ -160,14 +160,33 @@ func actionModifyDown(_ *session, _ time.Time, m proto.Message) action {
 	return pass
 }
 
-// deniedDown: a refusal that speaks for Sotto is only ever ours.
-func deniedDown(_ *session, _ time.Time, m proto.Message) action {
+// deniedDown: a refusal in free words is marked as the server's, so that one
+// that speaks for Sotto is only ever ours.
+func deniedDown(s *session, _ time.Time, m proto.Message) action {
 	d := m.(*mumblepb.PermissionDenied)
-	if !claimsSotto(d.GetReason()) {
+	if d.GetReason() == "" || s.g.cfg.Policy == e2ee.PolicyOff && !claimsSotto(d.GetReason()) {
 		return pass
 	}
-	d.Reason = proto.String("[server] " + d.GetReason())
+	d.Reason = proto.String("[server] " + filterLine(d.GetReason()))
 	return rewrite
+}
+
+// removeDown: the reason of a kick likewise.
+func removeDown(s *session, _ time.Time, m proto.Message) action {
+	u := m.(*mumblepb.UserRemove)
+	if u.GetReason() == "" || s.g.cfg.Policy == e2ee.PolicyOff && !claimsSotto(u.GetReason()) {
+		return pass
+	}
+	u.Reason = proto.String("[server] " + filterLine(u.GetReason()))
+	return rewrite
+}
+
+// serverOnly: no client sends these. What one would hold could be anything.
+func serverOnly(s *session, _ time.Time, _ proto.Message) action {
+	if s.g.cfg.Policy == e2ee.PolicyOff {
+		return pass
+	}
+	return drop
 }
 
 func actionUp(_ *session, _ time.Time, m proto.Message) action {
@@ -185,7 +204,7 @@ func codecVersionDown(s *session, now time.Time, m proto.Message) action {
 		return pass
 	}
 	c.Opus = proto.Bool(true)
-	s.sayRarely(now, false, "the server asked for an old codec; Sotto stays with Opus.")
+	s.sayRarely(now, "codec", false, "the server asked for an old codec; Sotto stays with Opus.")
 	return rewrite
 }
 
@@ -209,6 +228,6 @@ func pluginDataUp(s *session, now time.Time, m proto.Message) action {
 	if s.g.cfg.Policy == e2ee.PolicyOff {
 		return pass
 	}
-	s.sayRarely(now, false, "data of one of your Mumble plugins was not sent, because Sotto cannot encrypt it yet.")
+	s.sayRarely(now, "plugin", false, "data of one of your Mumble plugins was not sent, because Sotto cannot encrypt it yet.")
 	return drop
 }

@@ -37,7 +37,7 @@ func textDown(s *session, _ time.Time, m proto.Message) action {
 	t := m.(*mumblepb.TextMessage)
 	switch {
 	case t.GetActor() == 0:
-		t.Message = proto.String("[server] " + t.GetMessage())
+		t.Message = proto.String("[server] " + filterLine(t.GetMessage()))
 	case s.g.cfg.Policy != e2ee.PolicyOff:
 		t.Message = proto.String("<b>[not encrypted]</b> " + t.GetMessage())
 	default:
@@ -61,10 +61,4 @@ func (s *session) textIn(o endpoint.TextIn) {
 	}
 	s.down.conn.SendMessage(t)
 	s.g.emit(events.Event{Event: "text", Session: o.From, Name: s.end.Mirror().Name(o.From)})
-}
-
-// claimsSotto reports whether an identifier or menu text of somebody else
-// looks like one of ours.
-func claimsSotto(text string) bool {
-	return strings.Contains(strings.ToLower(text), "sotto")
 }

@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
@@ -156,6 +158,31 @@ func (m *Mirror) Name(session uint32) string {
 		return u.Name
 	}
 	return fmt.Sprintf("session %d", session)
+}
+
+// Label is a user's name as a sentence for people may quote it: in quotation
+// marks, at most 40 characters, nothing that hides or reorders what follows. A
+// name is the server's word, and could be a sentence of its own.
+func (m *Mirror) Label(session uint32) string { return Label(m.Name(session)) }
+
+// Label quotes a name as Mirror.Label does.
+func Label(name string) string {
+	const most = 40
+	var b strings.Builder
+	b.WriteString("\u201c")
+	n := 0
+	for _, r := range name {
+		if unicode.Is(unicode.C, r) || r == '\u201c' || r == '\u201d' || r == utf8.RuneError {
+			continue
+		}
+		if n++; n > most {
+			b.WriteString("\u2026")
+			break
+		}
+		b.WriteRune(r)
+	}
+	b.WriteString("\u201d")
+	return b.String()
 }
 
 // Users returns copies of all users, by session.

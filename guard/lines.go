@@ -1,0 +1,99 @@
+package guard
+
+import (
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Lines of ours in the client's log. What the server can cause is bounded, or
+// it could bury the line that matters, and a name that it chose is quoted.
+const (
+	lineBurst = 5
+	lineEvery = time.Second
+	// kindPause is how often a line of one kind is repeated.
+	kindPause = 10 * time.Second
+)
+
+// lineBucket lets through lineBurst lines at once and then one per lineEvery.
+type lineBucket struct {
+	used float64
+	at   time.Time
+	owed bool // a line was left out: the state is to be said when there is room
+}
+
+func (b *lineBucket) take(now time.Time) bool {
+	b.used = max(0, b.used-float64(now.Sub(b.at))/float64(lineEvery))
+	b.at = now
+	if b.used > lineBurst-1 {
+		return false
+	}
+	b.used++
+	return true
+}
+
+// deadline is when an owed line can be said; zero: none is owed.
+func (b *lineBucket) deadline() time.Time {
+	if !b.owed {
+		return time.Time{}
+	}
+	return b.at.Add(lineEvery)
+}
+
+// say tells the person, once the client is ready to show it.
+func (s *session) say(text string) {
+	if !s.synced {
+		return
+	}
+	if !s.lines.take(time.Now()) {
+		s.lines.owed = true
+		return
+	}
+	s.down.say(text)
+}
+
+// sayOwed says how things stand when lines were left out.
+func (s *session) sayOwed(now time.Time) {
+	if s.lines.owed && s.synced && s.lines.take(now) {
+		s.lines.owed = false
+		s.down.say(s.stateLine())
+	}
+}
+
+// sayRarely says something of a kind that would otherwise be said fifty times
+// a second; as a refusal, which the client marks and sounds, if deny is set.
+func (s *session) sayRarely(now time.Time, kind string, deny bool, text string) {
+	if last, ok := s.said[kind]; ok && now.Sub(last) < kindPause {
+		return
+	}
+	s.said[kind] = now
+	if deny {
+		s.down.deny(text)
+	} else {
+		s.say(text)
+	}
+}
+
+// claimsSotto reports whether a text of somebody else looks like one of ours.
+func claimsSotto(text string) bool {
+	return strings.Contains(skeleton(text), "sotto")
+}
+
+// skeleton maps a text to what it looks like: lower case, letters of other
+// scripts that look like ours as ours, and nothing that does not show.
+func skeleton(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch r = unicode.ToLower(r); r {
+		case '\u0455', '\uff53', '$', '5':
+			return 's'
+		case '\u043e', '\u03bf', '\u0585', '\uff4f', '0', '\u00f6', '\u00f3', '\u00f2', '\u00f4', '\u00f5', '\u00f8':
+			return 'o'
+		case '\u0442', '\u03c4', '\uff54', '7', '+':
+			return 't'
+		}
+		if !unicode.IsLetter(r) {
+			return -1
+		}
+		return r
+	}, text)
+}
