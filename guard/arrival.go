@@ -6,6 +6,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/sotto-voip/sotto/client"
@@ -34,16 +36,36 @@ func (g *Guard) accept(ctx context.Context, l net.Listener) {
 			time.Sleep(10 * time.Millisecond) // out of descriptors, or aborted
 			continue
 		}
-		select {
-		case g.handshake <- struct{}{}:
-			g.wg.Go(func() {
-				defer func() { <-g.handshake }()
-				g.greet(ctx, nc)
-			})
-		default:
-			nc.Close() // somebody opens connections and says nothing
-		}
+		g.greeted.add(nc)
+		g.wg.Go(func() {
+			defer g.greeted.remove(nc)
+			g.greet(ctx, nc)
+		})
 	}
+}
+
+// greeted are the connections between accept and login, oldest first. Whoever
+// opens many and says nothing pushes out his own, not the owner's Mumble, which
+// needs a few milliseconds.
+type greeted struct {
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func (h *greeted) add(nc net.Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.conns) >= maxHandshakes {
+		h.conns[0].Close()
+		h.conns = slices.Delete(h.conns, 0, 1)
+	}
+	h.conns = append(h.conns, nc)
+}
+
+func (h *greeted) remove(nc net.Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.conns = slices.DeleteFunc(h.conns, func(c net.Conn) bool { return c == nc })
 }
 
 // greet brings one TCP connection to the point where it is an arrival.
@@ -143,7 +165,7 @@ func (g *Guard) admit(a *arrival) string {
 		}
 		return ""
 	}
-	g.emit(events.Event{Event: "client_unknown", Fingerprint: keystore.Fingerprint(sum)})
+	g.emitRefusal(events.Event{Event: "client_unknown", Fingerprint: keystore.Fingerprint(sum)})
 	return "this guard belongs to another Mumble"
 }
 

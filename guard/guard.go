@@ -73,13 +73,14 @@ type Guard struct {
 	arrivals  chan *arrival
 	datagrams chan *client.Datagram
 	overrun   atomic.Uint64
-	handshake chan struct{} // tokens of clients that are not in yet
+	greeted   greeted       // clients that are not in yet
 	listPings chan struct{} // tokens of questions under way
 	wg        sync.WaitGroup
 
 	// Owned by Run.
 	ends         map[[32]byte]*endpoint.Endpoint // by server certificate, for the whole run
 	lastListPing time.Time
+	refusals     lineBucket
 }
 
 // New opens the listeners. Nothing is accepted before Run.
@@ -101,7 +102,6 @@ func New(cfg Config) (*Guard, error) {
 		cfg: cfg, log: cfg.Log, cert: cert,
 		arrivals:  make(chan *arrival),
 		datagrams: make(chan *client.Datagram, maxDatagrams),
-		handshake: make(chan struct{}, maxHandshakes),
 		listPings: make(chan struct{}, maxListPings),
 		ends:      map[[32]byte]*endpoint.Endpoint{},
 	}

@@ -53,7 +53,7 @@ var errClientGone = errors.New("guard: the client left")
 // if any.
 func (g *Guard) serve(ctx context.Context, a *arrival) *arrival {
 	if words := g.admit(a); words != "" {
-		g.emit(events.Event{Event: "client_refused", Reason: words})
+		g.emitRefusal(events.Event{Event: "client_refused", Reason: words})
 		reject(a.conn, words)
 		return nil
 	}
@@ -144,7 +144,7 @@ func (s *session) loop(ctx context.Context) (*arrival, error) {
 				return a, errClientGone
 			}
 			words := "this guard already serves another Mumble"
-			s.g.emit(events.Event{Event: "client_refused", Reason: words})
+			s.g.emitRefusal(events.Event{Event: "client_refused", Reason: words})
 			s.g.wg.Go(func() { reject(a.conn, words) })
 		case d := <-s.g.datagrams:
 			s.fromClientUDP(time.Now(), d)
