@@ -31,6 +31,9 @@ const (
 	// restartAfter: a frame number that jumps back after such a pause is a
 	// sender that has started to count anew, not a late packet.
 	restartAfter = 500 * time.Millisecond
+	// maxAhead is how far, in frame numbers, a sender may be ahead of the clock.
+	maxAhead = 6000 // a minute
+	maxOdd   = 5    // numbers ahead of the clock in a row until they are believed
 	// flushEvery bounds what a crash loses.
 	flushEvery = time.Second
 )
@@ -57,6 +60,7 @@ type track struct {
 	end    int64
 	at     time.Time
 	begun  bool
+	odd    int  // numbers ahead of the clock in a row
 	ended  bool // the last packet was the last of its spurt
 }
 
@@ -146,7 +150,7 @@ func (r *Recorder) voice(ev client.Voice) error {
 	}
 	t, ok := r.tracks[ev.From]
 	if !ok {
-		if len(r.tracks) >= maxTracks {
+		if len(r.tracks)+len(r.done) >= maxTracks {
 			return nil
 		}
 		if t, err = r.open(ev); err != nil {
@@ -204,6 +208,12 @@ func (r *Recorder) create(name string) (audio, lines *os.File, err error) {
 	}
 }
 
+// ahead reports whether a number is further ahead than any clock allows.
+func (t *track) ahead(ev client.Voice) bool {
+	passed := uint64(max(0, ev.At.Sub(t.at)) / (10 * time.Millisecond))
+	return ev.FrameNumber > t.last && ev.FrameNumber-t.last > passed+maxAhead
+}
+
 // write appends one packet. The granule position follows the frame numbers, so
 // that pauses and losses keep their length.
 func (t *track) write(ev client.Voice, d time.Duration) error {
@@ -217,7 +227,13 @@ func (t *track) write(ev client.Voice, d time.Duration) error {
 	switch {
 	case !t.begun:
 		t.base, t.begun = ev.FrameNumber, true
-	case ev.FrameNumber < t.last && ev.At.Sub(t.at) >= restartAfter:
+	case t.ahead(ev) && t.odd < maxOdd:
+		// Only the low 16 bits of a number are authenticated, so this is most
+		// likely the server's; a sender that counts so goes on doing it.
+		t.odd++
+		t.Late++
+		l.Late = true
+	case ev.FrameNumber < t.last && ev.At.Sub(t.at) >= restartAfter, t.ahead(ev):
 		// Counting anew: the pause keeps the length it had on the clock.
 		pause := max(0, ev.At.Sub(t.at)-d)
 		t.base, t.offset = ev.FrameNumber, t.end+int64(pause/(10*time.Millisecond))*samplesPerFrame
@@ -245,6 +261,7 @@ func (t *track) write(ev client.Voice, d time.Duration) error {
 			return err
 		default:
 			t.end, t.last, t.at, t.ended = l.Granule, ev.FrameNumber+frames, ev.At, ev.Terminator
+			t.odd = 0
 			t.Packets++
 			t.Lost += lost // only now: a number that is refused above says nothing
 		}
