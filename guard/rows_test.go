@@ -67,7 +67,7 @@ func passing() []change {
 	return []change{
 		same("ChannelRemove", unknown(&mumblepb.ChannelRemove{ChannelId: proto.Uint32(44)})),
 		same("ChannelState", unknown(&mumblepb.ChannelState{ChannelId: proto.Uint32(1), Description: proto.String("d"), LinksAdd: []uint32{0}})),
-		same("UserRemove", unknown(&mumblepb.UserRemove{Session: proto.Uint32(99), Reason: proto.String("r"), Ban: proto.Bool(true)})),
+		same("UserRemove", unknown(&mumblepb.UserRemove{Session: proto.Uint32(99), Ban: proto.Bool(true)})),
 		same("BanList", unknown(&mumblepb.BanList{Query: proto.Bool(true), Bans: []*mumblepb.BanList_BanEntry{{Address: []byte{1}, Mask: proto.Uint32(8)}}})),
 		same("ACL", unknown(&mumblepb.ACL{ChannelId: proto.Uint32(0), Query: proto.Bool(true)})),
 		same("QueryUsers", unknown(&mumblepb.QueryUsers{Names: []string{"x"}})),
@@ -75,7 +75,6 @@ func passing() []change {
 		same("PermissionQuery", unknown(&mumblepb.PermissionQuery{ChannelId: proto.Uint32(0), Flush: proto.Bool(true)})),
 		same("UserStats", unknown(&mumblepb.UserStats{Session: proto.Uint32(8), StatsOnly: proto.Bool(true)})),
 		same("RequestBlob", unknown(&mumblepb.RequestBlob{SessionComment: []uint32{8}})),
-		same("SuggestConfig", unknown(&mumblepb.SuggestConfig{Positional: proto.Bool(true)})),
 		same("a ContextAction of others", unknown(&mumblepb.ContextAction{Session: proto.Uint32(8), Action: proto.String("poke")})),
 		same("a UserState without anything of ours", unknown(&mumblepb.UserState{Session: proto.Uint32(alice), SelfMute: proto.Bool(true), SelfDeaf: proto.Bool(false)})),
 		same("a comment", &mumblepb.UserState{Session: proto.Uint32(alice), Comment: proto.String("c"), Texture: []byte{1, 2}}),
@@ -86,7 +85,8 @@ func TestRowsUp(t *testing.T) {
 	auth := func(tokens ...string) proto.Message {
 		return &mumblepb.Authenticate{Tokens: tokens, Opus: proto.Bool(true)}
 	}
-	kick := &mumblepb.TextMessage{ChannelId: []uint32{0}, Message: proto.String("hello")}
+	suggest := unknown(&mumblepb.SuggestConfig{Positional: proto.Bool(true)})
+	hello := &mumblepb.TextMessage{ChannelId: []uint32{0}, Message: proto.String("hello")}
 	group := &mumblepb.VoiceTarget{Id: proto.Uint32(1), Targets: []*mumblepb.VoiceTarget_Target{{ChannelId: proto.Uint32(0), Group: proto.String("admin")}}}
 	whisper := unknown(&mumblepb.VoiceTarget{Id: proto.Uint32(2), Targets: []*mumblepb.VoiceTarget_Target{{Session: []uint32{bobby}}}})
 	foreign := &mumblepb.PluginDataTransmission{ReceiverSessions: []uint32{bobby}, Data: []byte("x"), DataID: proto.String("game")}
@@ -107,6 +107,7 @@ func TestRowsUp(t *testing.T) {
 		{"other tokens", &mumblepb.Authenticate{Tokens: []string{"t2"}}, []proto.Message{auth("t2")}},
 		{"a join after other tokens", &mumblepb.UserState{ChannelId: proto.Uint32(0), TemporaryAccessTokens: []string{"pw"}},
 			[]proto.Message{auth("t2", "pw"), &mumblepb.UserState{ChannelId: proto.Uint32(0)}, auth("t2")}},
+		same("a kick with a reason", unknown(&mumblepb.UserRemove{Session: proto.Uint32(99), Reason: proto.String("r")})),
 		{"a second Version", &mumblepb.Version{Release: proto.String("x")}, nil},
 		{"a ContextAction of ours", &mumblepb.ContextAction{Action: proto.String("Sotto.verify")}, nil},
 		{"plugin data that claims to be ours", &mumblepb.PluginDataTransmission{ReceiverSessions: []uint32{bobby}, Data: []byte("x"), DataID: proto.String("sotto/1")}, nil},
@@ -118,19 +119,27 @@ func TestRowsUp(t *testing.T) {
 		more   []change
 	}{
 		{"with a secret", e2ee.PolicyRequire, []change{
-			{"a text while held", kick, nil},
+			{"a text while held", hello, nil},
 			{"a private text to somebody without", &mumblepb.TextMessage{Session: []uint32{bobby}, Message: proto.String("hello")}, nil},
 			{"a target with a group", group, nil},
 			{"a target", whisper, []proto.Message{&mumblepb.VoiceTarget{Id: proto.Uint32(2), Targets: []*mumblepb.VoiceTarget_Target{{Session: []uint32{bobby}}}}}},
 			{"plugin data of others", foreign, nil},
+			{"what only servers send: SuggestConfig", suggest, nil},
+			{"ServerConfig", &mumblepb.ServerConfig{WelcomeText: proto.String("x")}, nil},
+			{"ServerSync", &mumblepb.ServerSync{WelcomeText: proto.String("x")}, nil},
+			{"PermissionDenied", &mumblepb.PermissionDenied{Reason: proto.String("x")}, nil},
+			{"Reject", &mumblepb.Reject{Reason: proto.String("x")}, nil},
+			{"CodecVersion", &mumblepb.CodecVersion{Alpha: proto.Int32(1), Beta: proto.Int32(1), PreferAlpha: proto.Bool(true)}, nil},
+			{"ContextActionModify", &mumblepb.ContextActionModify{Action: proto.String("x")}, nil},
 		}},
 		{"without", e2ee.PolicyOff, []change{
-			same("a text", kick),
+			same("a text", hello),
 			same("a private text", &mumblepb.TextMessage{Session: []uint32{bobby}, Message: proto.String("hello")}),
 			same("a text that only begins like a command", &mumblepb.TextMessage{ChannelId: []uint32{0}, Message: proto.String("/sottovoce")}),
 			same("a target with a group", group),
 			same("a target", whisper),
 			same("plugin data of others", foreign),
+			same("what only servers send", suggest),
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -173,6 +182,9 @@ func TestRowsDown(t *testing.T) {
 	denied := func(reason string) *mumblepb.PermissionDenied {
 		return &mumblepb.PermissionDenied{Type: mumblepb.PermissionDenied_Text.Enum(), Reason: proto.String(reason)}
 	}
+	kicked := func(reason string) *mumblepb.UserRemove {
+		return &mumblepb.UserRemove{Session: proto.Uint32(99), Reason: proto.String(reason)}
+	}
 	codec := func(opus *bool) *mumblepb.CodecVersion {
 		return &mumblepb.CodecVersion{Alpha: proto.Int32(1), Beta: proto.Int32(2), PreferAlpha: proto.Bool(false), Opus: opus}
 	}
@@ -189,9 +201,12 @@ func TestRowsDown(t *testing.T) {
 		{"a menu entry with our name on it", entry("x", "SOTTO: verify"), nil},
 		same("a menu entry of the server", entry("x", "Poke")),
 		same("an Opus server", codec(proto.Bool(true))),
-		same("a refusal", denied("no")),
+		same("a refusal without words", &mumblepb.PermissionDenied{Type: mumblepb.PermissionDenied_ChannelName.Enum()}),
+		same("SuggestConfig", unknown(&mumblepb.SuggestConfig{Positional: proto.Bool(true)})),
+		{"a kick in our name", kicked("Sotto says so"), []proto.Message{kicked("[server] Sotto says so")}},
 		{"a refusal in our name", denied("Sotto: type your secret"), []proto.Message{denied("[server] Sotto: type your secret")}},
 		{"a line without an author", text(0, "Sotto: all is well"), []proto.Message{text(0, "[server] Sotto: all is well")}},
+		{"two lines without an author", text(0, "hi<br/>Sotto: all is well"), []proto.Message{text(0, "[server] hi Sotto: all is well")}},
 		{"an envelope", text(bobby, "sotto:1,0B,0,1,AAAA"), nil},
 		{"our plugin data", &mumblepb.PluginDataTransmission{SenderSession: proto.Uint32(bobby), Data: []byte("x"), DataID: proto.String("sotto/1")}, nil},
 		same("plugin data of others", &mumblepb.PluginDataTransmission{SenderSession: proto.Uint32(bobby), Data: []byte("x"), DataID: proto.String("game")}),
@@ -206,6 +221,8 @@ func TestRowsDown(t *testing.T) {
 	}{
 		{"with a secret", e2ee.PolicyRequire, []change{
 			{"a text in clear", text(bobby, "hello"), []proto.Message{text(bobby, "<b>[not encrypted]</b> hello")}},
+			{"a refusal", denied("no"), []proto.Message{denied("[server] no")}},
+			{"a kick with a reason", kicked("spam"), []proto.Message{kicked("[server] spam")}},
 			{"the server lets us speak while we are held", &mumblepb.UserState{Session: proto.Uint32(alice), Suppress: proto.Bool(false)},
 				[]proto.Message{&mumblepb.UserState{Session: proto.Uint32(alice), Suppress: proto.Bool(true)}}},
 			same("the server silences us", &mumblepb.UserState{Session: proto.Uint32(alice), Suppress: proto.Bool(true)}),
@@ -215,6 +232,8 @@ func TestRowsDown(t *testing.T) {
 			same("the server lets us speak", &mumblepb.UserState{Session: proto.Uint32(alice), Suppress: proto.Bool(false)}),
 			same("the server silences us", &mumblepb.UserState{Session: proto.Uint32(alice), Suppress: proto.Bool(true)}),
 			same("limits", config),
+			same("a refusal", denied("no")),
+			same("a kick with a reason", kicked("spam")),
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -288,7 +307,8 @@ func line(f control.Frame) string {
 		text = m.GetReason()
 	}
 	if rest, ok := strings.CutPrefix(text, "Sotto: "); ok {
-		return rest
+		// Names are quoted; how, nothing here depends on.
+		return strings.NewReplacer("\u201c", "", "\u201d", "").Replace(rest)
 	}
 	return ""
 }
@@ -355,7 +375,7 @@ func TestRowsOfLogin(t *testing.T) {
 				bandwidth -= 22400
 			}
 			if c.sync.GetSession() != alice || c.sync.GetMaxBandwidth() != bandwidth ||
-				!strings.HasPrefix(c.sync.GetWelcomeText(), "hi") || !strings.Contains(c.sync.GetWelcomeText(), "through Sotto") {
+				!strings.HasPrefix(c.sync.GetWelcomeText(), "Connected through Sotto") || !strings.HasSuffix(c.sync.GetWelcomeText(), "hi") {
 				t.Errorf("ServerSync %v", c.sync)
 			}
 			// The brake is on before the client may speak at all.
