@@ -90,17 +90,28 @@ func parseVersion(s string) (control.Version, error) {
 	return control.MakeVersion(v[0], v[1], v[2]), nil
 }
 
-// redact keeps a password in a mistyped URL out of messages.
+// redact keeps a password in a mistyped URL out of messages: of NAME:PASS@HOST
+// the part between the first colon and the last at sign, and without an at sign
+// all behind the colon.
 func redact(s string) string {
-	at := strings.LastIndex(s, "@")
-	if at < 0 {
+	const scheme = "mumble://"
+	rest := s
+	if len(s) >= len(scheme) && strings.EqualFold(s[:len(scheme)], scheme) {
+		rest = s[len(scheme):]
+	}
+	name, secret, ok := strings.Cut(rest, ":")
+	if !ok {
 		return s
 	}
-	head, _, ok := strings.Cut(strings.TrimPrefix(s, "mumble://"), ":")
-	if !ok || len(head) > at {
-		return s
+	at := strings.LastIndex(secret, "@")
+	if at < 0 && strings.Contains(name, "@") {
+		return s // NAME@HOST:PORT
 	}
-	return "mumble://" + head + ":...@" + s[at+1:]
+	shown := s[:len(s)-len(rest)] + name + ":..."
+	if at >= 0 {
+		shown += secret[at:]
+	}
+	return shown
 }
 
 // dial connects as the flags say.
@@ -122,7 +133,7 @@ func (a *app) dial(ctx context.Context, f clientFlags, t target, bot bool) (*cli
 	}
 	if f.plain {
 		cfg.Policy = e2ee.PolicyOff
-	} else if cfg.Secret, err = askFor(f.secretFile); err != nil {
+	} else if cfg.Secret, err = askFor(ctx, f.secretFile); err != nil {
 		return nil, err
 	}
 	cert, _, err := store.MumbleCertificate()

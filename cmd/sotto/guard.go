@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -70,7 +71,7 @@ func (a *app) guard(cmd *cobra.Command, f guardFlags, target string) error {
 	}
 	var secret string
 	if policy != e2ee.PolicyOff {
-		if secret, err = askFor(f.secretFile); err != nil {
+		if secret, err = askFor(cmd.Context(), f.secretFile); err != nil {
 			return err
 		}
 	}
@@ -91,14 +92,14 @@ func (a *app) guard(cmd *cobra.Command, f guardFlags, target string) error {
 	if f.accept != "" {
 		sum, err := keystore.ParseFingerprint(f.accept)
 		if err != nil {
-			return usageError{err}
+			return usageError{fmt.Errorf("--accept-certificate: %w", err)}
 		}
 		cfg.Accept = &sum
 	}
 	if f.acceptOwn != "" {
 		sum, err := keystore.ParseFingerprint(f.acceptOwn)
 		if err != nil {
-			return usageError{err}
+			return usageError{fmt.Errorf("--accept-client: %w", err)}
 		}
 		cfg.AcceptClient = &sum
 	}
@@ -196,6 +197,9 @@ func splitServer(s string) (host string, port uint16, err error) {
 	}
 	n, err := strconv.ParseUint(p, 10, 16)
 	if err != nil || n == 0 || host == "" || !validHost(host) {
+		if strings.ContainsAny(s, "@/") {
+			s = redact(s) // somebody took it for a URL
+		}
 		return "", 0, fmt.Errorf("%q is no HOST[:PORT]", s)
 	}
 	return host, uint16(n), nil
@@ -229,7 +233,10 @@ func listenOn(flag string, server *keystore.Server) (addrs []string, kept bool, 
 		if port, err = strconv.ParseUint(flag, 10, 16); err == nil {
 			break
 		}
-		host, _, err := net.SplitHostPort(flag)
+		host, p, err := net.SplitHostPort(flag)
+		if err == nil {
+			_, err = strconv.ParseUint(p, 10, 16)
+		}
 		if err != nil {
 			return nil, false, fmt.Errorf("--listen %q is neither a port nor ADDR:PORT", flag)
 		}

@@ -78,11 +78,8 @@ func (a *app) importMumble(cmd *cobra.Command, path string) error {
 	}
 	imported, err := store.ImportMumble(p12, "")
 	if errors.Is(err, keystore.ErrPassword) && term.IsTerminal(int(os.Stdin.Fd())) {
-		fmt.Fprintf(os.Stderr, "Password of %s (not shown): ", path)
 		var password []byte
-		password, err = term.ReadPassword(int(os.Stdin.Fd()))
-		fmt.Fprintln(os.Stderr)
-		if err == nil {
+		if password, err = readHidden(cmd.Context(), fmt.Sprintf("Password of %s (not shown): ", path)); err == nil {
 			imported, err = store.ImportMumble(p12, string(password))
 		}
 	}

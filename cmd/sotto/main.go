@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -59,18 +60,43 @@ func newRoot() *cobra.Command {
 		a.guardCommand(), a.playCommand(), a.recordCommand(), a.chatCommand(),
 		a.identityCommand(), secretCommand(), demoCommand(), versionCommand(),
 	)
-	// Wrong arguments are usage errors as wrong flags are.
+	// Cobra would add its own commands later, past what follows.
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	for _, c := range all(root) {
-		if check := c.Args; check != nil {
-			c.Args = func(cmd *cobra.Command, args []string) error {
-				if err := check(cmd, args); err != nil {
-					return usageError{err}
-				}
-				return nil
-			}
-		}
+		strict(c)
 	}
 	return root
+}
+
+// strict makes wrong arguments usage errors as wrong flags are, also of those
+// commands that only have others below them, which cobra does not ask.
+func strict(c *cobra.Command) {
+	check := c.Args
+	switch {
+	case c.Name() == "help":
+		check = knownTopic
+	case check == nil:
+		check = cobra.NoArgs
+	}
+	c.Args = func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+	if !c.Runnable() {
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+}
+
+// knownTopic wants the words after help to name a command.
+func knownTopic(cmd *cobra.Command, args []string) error {
+	_, rest, err := cmd.Root().Find(args)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("unknown help topic %q", strings.Join(args, " "))
+	}
+	return err
 }
 
 func all(c *cobra.Command) []*cobra.Command {
@@ -103,7 +129,15 @@ const (
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
-func (e usageError) Hint() string  { return "see: sotto help" }
+
+// Hint is that of the error itself, which knows more, if it has one.
+func (e usageError) Hint() string {
+	var h interface{ Hint() string }
+	if errors.As(e.error, &h) && h.Hint() != "" {
+		return h.Hint()
+	}
+	return "see: sotto help"
+}
 
 // hinted adds what a person can do about an error.
 type hinted struct {

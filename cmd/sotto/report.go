@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,12 +21,19 @@ import (
 
 // report writes an error for a person: one line, and a hint where there is one.
 func report(w io.Writer, err error) {
-	words := strings.Join(strings.Fields(headless.Printable(err.Error())), " ")
-	fmt.Fprintln(w, "sotto: error:", words)
+	fmt.Fprintln(w, "sotto: error:", credentials.ReplaceAllString(oneLine(err.Error()), "$1:...@"))
 	if hint := hintFor(err); hint != "" {
-		fmt.Fprintln(w, "sotto: hint:", hint)
+		fmt.Fprintln(w, "sotto: hint:", oneLine(hint))
 	}
 }
+
+// credentials is the password in a URL, wherever in an error somebody quotes it;
+// not that in mumble://NAME[:PASS]@HOST.
+var credentials = regexp.MustCompile(`(?i)(mumble://[^:@\s"\[]*):[^\s"]*@`)
+
+// oneLine keeps what others can put into a message (a server's reason, a name,
+// an argument) from acting on the terminal.
+func oneLine(s string) string { return strings.Join(strings.Fields(headless.Printable(s)), " ") }
 
 // hintFor finds what can be done about an error: what the error itself says,
 // else what its kind suggests.
@@ -105,7 +113,7 @@ func (r *reporter) event(e events.Event, line string) {
 	if r.json != nil {
 		r.json.Encode(e)
 	} else if line != "" {
-		fmt.Fprintln(r.human, line)
+		fmt.Fprintln(r.human, headless.Printable(line)) // names and reasons are the server's
 	}
 }
 

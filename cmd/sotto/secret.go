@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +30,7 @@ func secretCommand() *cobra.Command {
 
 // askFor finds the typed secret: --secret-file, SOTTO_SECRET, else the
 // terminal, without echo.
-func askFor(file string) (string, error) {
+func askFor(ctx context.Context, file string) (string, error) {
 	if file != "" {
 		return readSecretFile(file)
 	}
@@ -42,9 +43,7 @@ func askFor(file string) (string, error) {
 		return "", hinted{errors.New("no secret"),
 			"give one with --secret-file FILE or SOTTO_SECRET; 'sotto secret' makes one; --policy off (guard) or --plain runs without encryption"}
 	}
-	fmt.Fprint(os.Stderr, "Secret (not shown): ")
-	b, err := term.ReadPassword(int(os.Stdin.Fd()))
-	fmt.Fprintln(os.Stderr)
+	b, err := readHidden(ctx, "Secret (not shown): ")
 	if err != nil {
 		return "", err
 	}
@@ -52,6 +51,34 @@ func askFor(file string) (string, error) {
 		return s, nil
 	}
 	return "", hinted{errors.New("no secret"), "'sotto secret' makes one"}
+}
+
+// readHidden reads one line from the terminal without echo. Interrupted, it
+// gives the terminal its echo back; signals are caught, so nobody else would.
+func readHidden(ctx context.Context, prompt string) ([]byte, error) {
+	fd := int(os.Stdin.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	type answer struct {
+		line []byte
+		err  error
+	}
+	answers := make(chan answer, 1)
+	fmt.Fprint(os.Stderr, prompt)
+	defer fmt.Fprintln(os.Stderr)
+	go func() {
+		line, err := term.ReadPassword(fd)
+		answers <- answer{line, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.line, a.err
+	case <-ctx.Done():
+		term.Restore(fd, before) // the read ends with the program
+		return nil, errors.New("interrupted")
+	}
 }
 
 // readSecretFile reads the first line. Others on the machine must not be able
