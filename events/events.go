@@ -6,7 +6,12 @@
 // address. Texts of chat are in it only where the command exists to show them.
 package events
 
-import "time"
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
 
 // Event is one thing that happened. Fields that do not belong to it are left out.
 type Event struct {
@@ -30,4 +35,24 @@ type Event struct {
 	Packets     uint64    `json:"packets,omitempty"`
 	Lost        uint64    `json:"lost,omitempty"`
 	RetryMS     int64     `json:"retry_ms,omitempty"`
+}
+
+// Line is the event as one line of JSON, with its end. Whoever looks at it in a
+// terminal sees it: control characters are escaped, those of C1 too, which
+// encoding/json leaves as they are.
+func (e Event) Line() ([]byte, error) {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return nil, err
+	}
+	var line strings.Builder
+	for _, r := range string(b) {
+		if r >= 0x7F && r <= 0x9F {
+			fmt.Fprintf(&line, "\\u%04x", r)
+		} else {
+			line.WriteRune(r)
+		}
+	}
+	line.WriteByte('\n')
+	return []byte(line.String()), nil
 }

@@ -1,7 +1,6 @@
 package events
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -82,11 +81,10 @@ func removeStale(path string) error {
 
 // Publish hands one event to all readers. A reader too slow to follow is cut off.
 func (f *Feed) Publish(e Event) {
-	line, err := json.Marshal(e)
+	line, err := e.Line()
 	if err != nil {
 		return
 	}
-	line = append(line, '\n')
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.remember(e)
@@ -148,8 +146,8 @@ func (f *Feed) accept() {
 			continue
 		}
 		for _, e := range f.latest {
-			if line, err := json.Marshal(e); err == nil {
-				r.lines <- append(line, '\n')
+			if line, err := e.Line(); err == nil {
+				r.lines <- line
 			}
 		}
 		f.readers[r] = struct{}{}

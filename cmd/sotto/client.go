@@ -58,7 +58,7 @@ func parseTarget(s string) (target, error) {
 	if err != nil {
 		return target{}, fmt.Errorf("%q is no mumble:// URL", redact(s))
 	}
-	if u.Scheme != "mumble" || u.Hostname() == "" || u.User == nil || u.User.Username() == "" {
+	if u.Scheme != "mumble" || u.Hostname() == "" || !validHost(u.Hostname()) || u.User == nil || u.User.Username() == "" {
 		return target{}, fmt.Errorf("%q is not of the form mumble://NAME[:PASS]@HOST[:PORT]/CHANNEL", redact(s))
 	}
 	t := target{host: u.Hostname(), port: 64738, user: u.User.Username(), channel: strings.Trim(u.Path, "/")}

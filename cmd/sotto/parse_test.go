@@ -118,6 +118,8 @@ func TestParseTarget(t *testing.T) {
 		{"mumble://:hunter2@example.org", nil},
 		{"mumble://bob@", nil},
 		{"mumble://bob@/x", nil},
+		{"mumble://bob@a:b]:1/", nil},
+		{"mumble://bob@[::1]]/", nil},
 		{"mumble://bob@h:0", nil},
 		{"mumble://bob@h:65536", nil},
 		{"mumble://bob@h:x", nil},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -87,7 +86,7 @@ func rejectHint(t mumblepb.Reject_RejectType) string {
 // reporter hands events to a person or, with --json, to a program.
 type reporter struct {
 	mu    sync.Mutex
-	json  *json.Encoder // nil: for a person
+	json  io.Writer // nil: for a person
 	human io.Writer
 	feed  *events.Feed
 }
@@ -95,7 +94,7 @@ type reporter struct {
 func newReporter(asJSON bool, out, human io.Writer) *reporter {
 	r := &reporter{human: human}
 	if asJSON {
-		r.json = json.NewEncoder(out)
+		r.json = out
 	}
 	return r
 }
@@ -111,7 +110,9 @@ func (r *reporter) event(e events.Event, line string) {
 		r.feed.Publish(e)
 	}
 	if r.json != nil {
-		r.json.Encode(e)
+		if b, err := e.Line(); err == nil {
+			r.json.Write(b)
+		}
 	} else if line != "" {
 		fmt.Fprintln(r.human, headless.Printable(line)) // names and reasons are the server's
 	}
