@@ -143,6 +143,7 @@ func (g *Guard) admit(a *arrival) string {
 		g.log.Error("client pin", "error", err)
 		return stateTrouble
 	case !pinned && a.cert == nil:
+		g.emit(events.Event{Event: "client_uncertified"})
 		return ""
 	case !pinned:
 		if err := g.cfg.Server.PinClient(a.cert); err != nil {

@@ -160,6 +160,8 @@ func describe(e events.Event) string {
 		return fmt.Sprintf("%s  %s", at, e.Text)
 	case "client_refused", "upstream_failed", "disconnected", "rejected", "text_failed":
 		return fmt.Sprintf("%s  %s: %s", at, e.Event, e.Reason)
+	case "client_uncertified":
+		return fmt.Sprintf("%s  your Mumble shows no certificate, so any user of this computer could use this guard", at)
 	case "client_unknown":
 		return fmt.Sprintf("%s  another Mumble came, with certificate %s; if it is yours, start again with --accept-client FINGERPRINT", at, e.Fingerprint)
 	case "client_pinned":
