@@ -46,6 +46,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "config"))
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // else each command sleeps a second
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
