@@ -312,14 +312,14 @@ func (r *Recorder) Close() error { return r.finishAll() }
 
 // FileName turns a user's name into a safe part of a file name: letters,
 // digits, dot, dash and underscore of any script, at most 64 bytes, no leading
-// dot, never empty.
+// dot or dash, never empty.
 func FileName(name string) string {
 	var b strings.Builder
 	for _, c := range name {
 		if !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune(".-_", c) {
 			c = '_'
 		}
-		if b.Len() == 0 && c == '.' {
+		if b.Len() == 0 && (c == '.' || c == '-') {
 			c = '_'
 		}
 		if b.Len()+utf8.RuneLen(c) > 64 {

@@ -132,6 +132,9 @@ func (a *app) dial(ctx context.Context, f clientFlags, t target, bot bool) (*cli
 		}
 	}
 	if f.plain {
+		if f.secretFile != "" {
+			return nil, usageError{errors.New("--plain encrypts nothing, so --secret-file cannot be meant")}
+		}
 		cfg.Policy = e2ee.PolicyOff
 	} else if cfg.Secret, err = askFor(ctx, f.secretFile); err != nil {
 		return nil, err

@@ -69,6 +69,9 @@ func (a *app) guard(cmd *cobra.Command, f guardFlags, target string) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if policy == e2ee.PolicyOff && f.secretFile != "" {
+		return usageError{errors.New("--policy off encrypts nothing, so --secret-file cannot be meant")}
+	}
 	var secret string
 	if policy != e2ee.PolicyOff {
 		if secret, err = askFor(cmd.Context(), f.secretFile); err != nil {
