@@ -19,8 +19,10 @@ import (
 	"github.com/sotto-voip/sotto/mumble/voice"
 )
 
-// versionWait is how long the client's Version is held for the server's.
-const versionWait = time.Second
+// versionWait is how long the client's Version is held for the server's. Servers
+// say theirs first of all, but a busy one was seen to take more than a second, and
+// who does not wait speaks to a 1.5 server as to an old one.
+const versionWait = 5 * time.Second
 
 // session is one client on one upstream connection. Its loop runs in the
 // goroutine of Run, which thereby owns both legs; nothing here needs a lock.
