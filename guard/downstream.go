@@ -134,9 +134,13 @@ func (d *downstream) pong(timestamp uint64) {
 	})
 }
 
-// pongUDP answers the client's UDP ping.
-func (d *downstream) pongUDP(timestamp uint64) {
-	d.sendUDP(voice.AppendPing(d.scratch[:0], d.format, &voice.Ping{Timestamp: timestamp}))
+// pongUDP answers the client's UDP ping, in the legacy form with its own bytes.
+func (d *downstream) pongUDP(p ping) {
+	if d.format == voice.Legacy {
+		d.sendUDP(p.bytes)
+		return
+	}
+	d.sendUDP(voice.AppendPing(d.scratch[:0], d.format, &voice.Ping{Timestamp: p.timestamp}))
 }
 
 // say shows one line in the client's log, as from the server but with our name.

@@ -16,6 +16,7 @@ const (
 type ping struct {
 	udp       bool
 	timestamp uint64 // the client's, opaque
+	bytes     []byte // of a UDP ping in the legacy form: some clients write no varint
 	id        uint64 // of our own ping upstream
 	until     time.Time
 	done      bool
@@ -57,7 +58,7 @@ func (s *session) answerPings(now time.Time) {
 		case !p.done && now.Before(p.until):
 			kept = append(kept, p)
 		case p.udp:
-			s.down.pongUDP(p.timestamp)
+			s.down.pongUDP(p)
 		default:
 			s.down.pong(p.timestamp)
 		}

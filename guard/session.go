@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -287,17 +288,23 @@ func (s *session) fromClientUDP(now time.Time, d *client.Datagram) {
 		s.outbound(now, plain)
 		return
 	}
-	var p voice.Ping
-	if voice.ParsePing(plain, s.down.format, &p) != nil {
-		s.down.malformed++
+	one := ping{udp: true, until: now.Add(udpPingWait)}
+	if s.down.format == voice.Legacy {
+		one.bytes = slices.Clone(plain)
+	} else {
+		var p voice.Ping
+		if voice.ParsePing(plain, s.down.format, &p) != nil {
+			s.down.malformed++
+			return
+		}
+		one.timestamp = p.Timestamp
+	}
+	var ok bool
+	if one.id, ok = s.up.PingUDP(now); !ok {
+		s.down.pongUDP(one)
 		return
 	}
-	id, ok := s.up.PingUDP(now)
-	if !ok {
-		s.down.pongUDP(p.Timestamp)
-		return
-	}
-	s.pings.wait(ping{udp: true, timestamp: p.Timestamp, id: id, until: now.Add(udpPingWait)})
+	s.pings.wait(one)
 	s.answerPings(now)
 }
 
