@@ -5,18 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/sotto-voip/sotto/client"
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/endpoint"
 	"github.com/sotto-voip/sotto/events"
-	"github.com/sotto-voip/sotto/mumble/control"
-	"github.com/sotto-voip/sotto/mumble/mirror"
-	"github.com/sotto-voip/sotto/mumble/mumblepb"
 	"github.com/sotto-voip/sotto/mumble/voice"
 )
 
@@ -219,154 +213,6 @@ func (s *session) tick(now time.Time) error {
 	s.sayOwed(now)
 	s.answerPings(now)
 	return nil
-}
-
-// fromServer treats one control frame of the server.
-func (s *session) fromServer(now time.Time, f control.Frame) error {
-	in, err := s.up.ReceiveFrame(now, f)
-	if err != nil {
-		return err
-	}
-	switch {
-	case in.Keyed:
-		s.down.setup(now)
-	case in.Voice != nil:
-		s.inbound(now, in.Voice)
-	case in.Pong != 0:
-		s.pings.echoed(in.Pong)
-		s.answerPings(now)
-	case in.Frame != nil:
-		return s.controlDown(now, *in.Frame)
-	}
-	return nil
-}
-
-func (s *session) fromServerUDP(now time.Time, d *client.Datagram) {
-	in := s.up.ReceiveDatagram(now, d.B)
-	switch {
-	case in.Voice != nil:
-		s.inbound(now, in.Voice)
-	case in.Pong != 0:
-		s.pings.echoed(in.Pong)
-		s.answerPings(now)
-	}
-}
-
-// fromClient treats one control frame of the client.
-func (s *session) fromClient(now time.Time, f control.Frame) {
-	s.down.lastTCP = now
-	switch f.Type {
-	case control.TypeUDPTunnel:
-		s.down.tunnel = true
-		s.outbound(now, f.Body)
-	case control.TypePing, control.TypeCryptSetup:
-		m, err := control.Decode(f)
-		if err != nil {
-			s.tableStats.Malformed++
-			return
-		}
-		switch m := m.(type) {
-		case *mumblepb.Ping:
-			s.pings.wait(ping{timestamp: m.GetTimestamp(), id: s.up.Ping(now), until: now.Add(tcpPingWait)})
-			s.answerPings(now)
-		case *mumblepb.CryptSetup:
-			s.down.cryptSetup(m)
-		}
-	default:
-		s.controlUp(now, f)
-	}
-}
-
-func (s *session) fromClientUDP(now time.Time, d *client.Datagram) {
-	plain := s.down.open(now, d)
-	if plain == nil {
-		s.g.listPing(now, d)
-		return
-	}
-	if !voice.IsPing(plain, s.down.format) {
-		s.down.tunnel = false
-		s.outbound(now, plain)
-		return
-	}
-	one := ping{udp: true, until: now.Add(udpPingWait)}
-	if s.down.format == voice.Legacy {
-		one.bytes = slices.Clone(plain)
-	} else {
-		var p voice.Ping
-		if voice.ParsePing(plain, s.down.format, &p) != nil {
-			s.down.malformed++
-			return
-		}
-		one.timestamp = p.Timestamp
-	}
-	var ok bool
-	if one.id, ok = s.up.PingUDP(now); !ok {
-		s.down.pongUDP(one)
-		return
-	}
-	s.pings.wait(one)
-	s.answerPings(now)
-}
-
-// drain does what the endpoint asks for.
-func (s *session) drain() {
-	for {
-		o, ok := s.end.Next()
-		if !ok {
-			return
-		}
-		switch o := o.(type) {
-		case endpoint.Send:
-			s.up.SendMessage(o.Message)
-		case endpoint.Voice:
-			s.up.SendVoice(&o.Packet)
-		case endpoint.Gate:
-			s.gateChanged(o)
-		case endpoint.Holder:
-			s.g.emit(events.Event{Event: "holder", Session: o.Session, Name: o.Name, Holds: &o.Holds})
-			if o.Holds && s.shown == e2ee.StateTyped {
-				s.say(mirror.Label(o.Name) + " holds the secret too.")
-			}
-		case endpoint.OtherSecret:
-			s.g.emit(events.Event{Event: "other_secret", Session: o.Session, Name: o.Name})
-			s.say(mirror.Label(o.Name) + " uses another secret and cannot hear you.")
-		case endpoint.TextIn:
-			s.textIn(o)
-		case endpoint.TextFailed:
-			s.g.emit(events.Event{Event: "text_failed", Reason: o.Reason})
-			s.down.deny(o.Reason)
-		case endpoint.Notice:
-			s.g.emit(events.Event{Event: "notice", Code: o.Code, Text: o.Text})
-			s.say(o.Text)
-		}
-	}
-}
-
-// gateChanged shows the new state and sets the brake: a suppressed client
-// stops sending by itself and shows a crossed microphone.
-func (s *session) gateChanged(o endpoint.Gate) {
-	s.g.emit(events.Event{Event: "gate", State: o.To.String(), Was: o.From.String(), Leave: s.end.Leave().String(), Reason: o.Reason})
-	s.brake()
-	s.shown = o.To
-	switch o.To {
-	case e2ee.StateTyped, e2ee.StateAlone:
-		s.say(s.stateLine())
-	case e2ee.StateFind, e2ee.StateHeld, e2ee.StateAsked, e2ee.StateOff:
-		// Find is short; the others come with a sentence of the engine.
-	}
-}
-
-// brake tells the client whether it may speak: the server's word or ours.
-func (s *session) brake() {
-	held := s.end.Leave() == e2ee.LeaveNothing
-	if !s.synced || held == s.braked {
-		return
-	}
-	s.braked = held
-	me, _ := s.end.Mirror().Own()
-	s.down.conn.SendMessage(&mumblepb.UserState{
-		Session: proto.Uint32(me.Session), Suppress: proto.Bool(held || me.Suppress),
-	})
 }
 
 // reasonFor words why there is no upstream connection, for the client's log.

@@ -1,0 +1,72 @@
+package guard
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/endpoint"
+	"github.com/sotto-voip/sotto/events"
+	"github.com/sotto-voip/sotto/mumble/mirror"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
+)
+
+// drain does what the endpoint asks for.
+func (s *session) drain() {
+	for {
+		o, ok := s.end.Next()
+		if !ok {
+			return
+		}
+		switch o := o.(type) {
+		case endpoint.Send:
+			s.up.SendMessage(o.Message)
+		case endpoint.Voice:
+			s.up.SendVoice(&o.Packet)
+		case endpoint.Gate:
+			s.gateChanged(o)
+		case endpoint.Holder:
+			s.g.emit(events.Event{Event: "holder", Session: o.Session, Name: o.Name, Holds: &o.Holds})
+			if o.Holds && s.shown == e2ee.StateTyped {
+				s.say(mirror.Label(o.Name) + " holds the secret too.")
+			}
+		case endpoint.OtherSecret:
+			s.g.emit(events.Event{Event: "other_secret", Session: o.Session, Name: o.Name})
+			s.say(mirror.Label(o.Name) + " uses another secret and cannot hear you.")
+		case endpoint.TextIn:
+			s.textIn(o)
+		case endpoint.TextFailed:
+			s.g.emit(events.Event{Event: "text_failed", Reason: o.Reason})
+			s.down.deny(o.Reason)
+		case endpoint.Notice:
+			s.g.emit(events.Event{Event: "notice", Code: o.Code, Text: o.Text})
+			s.say(o.Text)
+		}
+	}
+}
+
+// gateChanged shows the new state and sets the brake: a suppressed client
+// stops sending by itself and shows a crossed microphone.
+func (s *session) gateChanged(o endpoint.Gate) {
+	s.g.emit(events.Event{Event: "gate", State: o.To.String(), Was: o.From.String(), Leave: s.end.Leave().String(), Reason: o.Reason})
+	s.brake()
+	s.shown = o.To
+	switch o.To {
+	case e2ee.StateTyped, e2ee.StateAlone:
+		s.say(s.stateLine())
+	case e2ee.StateFind, e2ee.StateHeld, e2ee.StateAsked, e2ee.StateOff:
+		// Find is short; the others come with a sentence of the engine.
+	}
+}
+
+// brake tells the client whether it may speak: the server's word or ours.
+func (s *session) brake() {
+	held := s.end.Leave() == e2ee.LeaveNothing
+	if !s.synced || held == s.braked {
+		return
+	}
+	s.braked = held
+	me, _ := s.end.Mirror().Own()
+	s.down.conn.SendMessage(&mumblepb.UserState{
+		Session: proto.Uint32(me.Session), Suppress: proto.Bool(held || me.Suppress),
+	})
+}
