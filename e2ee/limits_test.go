@@ -9,7 +9,7 @@ import (
 	"github.com/sotto-voip/sotto/envelope"
 )
 
-// A peer's objects are looked at twice a second, 8 at once (§12), whatever they are.
+// A peer's objects are looked at four times a second, 16 at once, whatever they are.
 func TestObjectRate(t *testing.T) {
 	r, alice, bob := pair(t)
 	r.run(10 * time.Second)
@@ -17,7 +17,7 @@ func TestObjectRate(t *testing.T) {
 	for range 100 {
 		bob.Handle(r.now, junk)
 	}
-	if s := bob.Stats(); s.Malformed != 8 || s.Limit != 92 {
+	if s := bob.Stats(); s.Malformed != 16 || s.Limit != 84 {
 		t.Errorf("of 100 at once: %+v", s)
 	}
 	before := bob.Stats().Malformed
@@ -25,8 +25,8 @@ func TestObjectRate(t *testing.T) {
 		r.now = r.now.Add(100 * time.Millisecond)
 		bob.Handle(r.now, junk)
 	}
-	if n := bob.Stats().Malformed - before; n < 19 || n > 21 {
-		t.Errorf("%d of 100 in 10 s, want 20", n)
+	if n := bob.Stats().Malformed - before; n < 39 || n > 41 {
+		t.Errorf("%d of 100 in 10 s, want 40", n)
 	}
 	// Other kinds are not ours to count.
 	before = bob.Stats().Limit

@@ -21,7 +21,7 @@ func (e *PinError) Error() string {
 	if e.Client {
 		who = "the Mumble client for " + e.Address
 	}
-	return fmt.Sprintf("keystore: identity changed: the certificate of %s is not the one remembered\n  remembered %s\n  now        %s",
+	return fmt.Sprintf("keystore: identity changed: the certificate of %s is not the one remembered; remembered: %s, now: %s",
 		who, Fingerprint(e.Old), Fingerprint(e.New))
 }
 
