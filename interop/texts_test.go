@@ -66,6 +66,15 @@ func headlessTexts(bob, carl *sotto) {
 		carl.say("answer: " + words)
 		bob.text(0, "carl", html.EscapeString("answer: "+words))
 	}
+	// A pasted page: faster than a server and the readers allow, and still whole.
+	mark := carl.mark()
+	const page = 14
+	for i := range page {
+		bob.say(fmt.Sprintf("line %d", i))
+	}
+	for i := range page {
+		carl.text(mark, "bob", fmt.Sprintf("line %d", i))
+	}
 	bob.say(strings.Repeat("&", 20000)) // 100 000 bytes as HTML
 	failed := bob.wait("text_failed", nil)
 	bob.t.Logf("a text of 100 000 bytes: %s", failed.Reason)
