@@ -249,7 +249,11 @@ func TestNothingLeaves(t *testing.T) {
 		rapid.Check(t, check)
 	}
 	t.Logf("Typed was entered %d times, %d frames were sealed", typed, sealed)
-	if typed < 100 || sealed < 1000 {
+	scripts := 1
+	if testing.Short() {
+		scripts = 5 // rapid runs a fifth of them
+	}
+	if typed < 100/scripts || sealed < 1000/scripts {
 		t.Error("the scripts hardly ever open the gate, so they prove nothing")
 	}
 }
