@@ -168,6 +168,7 @@ func (c *Client) run(ctx context.Context) {
 				c.datagram(time.Now(), d)
 			}
 		case f, ok := <-c.link.Frames():
+			c.pendingDatagrams()
 			if !ok {
 				err = c.link.Err()
 			} else {

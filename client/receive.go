@@ -107,6 +107,23 @@ func (c *Client) name(session uint32) string {
 	return c.end.Mirror().Name(session)
 }
 
+// pendingDatagrams treats what has come before a control frame. Else the last
+// words of somebody who leaves are lost when we are late: the news that he is
+// gone would overtake them.
+func (c *Client) pendingDatagrams() {
+	for range maxDatagrams {
+		select {
+		case d, ok := <-c.link.Datagrams():
+			if !ok {
+				return
+			}
+			c.datagram(time.Now(), d)
+		default:
+			return
+		}
+	}
+}
+
 func (c *Client) datagram(now time.Time, d *Datagram) {
 	if d == nil {
 		return

@@ -152,11 +152,13 @@ func (s *session) loop(ctx context.Context) (*arrival, error) {
 				d.Free()
 			}
 		case f, ok := <-s.down.conn.Frames():
+			s.pending(s.g.datagrams, s.fromClientUDP)
 			if !ok {
 				return nil, fmt.Errorf("%w: %w", errClientGone, s.down.conn.Err())
 			}
 			s.fromClient(time.Now(), f)
 		case f, ok := <-s.up.Frames():
+			s.pending(s.up.Datagrams(), s.fromServerUDP)
 			if !ok {
 				return nil, s.up.Err()
 			}
@@ -166,6 +168,24 @@ func (s *session) loop(ctx context.Context) (*arrival, error) {
 		}
 		if err != nil {
 			return nil, err
+		}
+	}
+}
+
+// pending treats the datagrams that have come before a control frame of the
+// same leg. Else the last words of somebody who leaves are lost when we are late:
+// the news that he is gone would overtake them.
+func (s *session) pending(datagrams <-chan *client.Datagram, treat func(time.Time, *client.Datagram)) {
+	for range maxDatagrams {
+		select {
+		case d, ok := <-datagrams:
+			if !ok {
+				return
+			}
+			treat(time.Now(), d)
+			d.Free()
+		default:
+			return
 		}
 	}
 }

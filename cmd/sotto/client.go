@@ -20,6 +20,10 @@ import (
 	"github.com/sotto-voip/sotto/mumble/control"
 )
 
+// linger is how long play stays after its last packet, which may have to pass
+// two guards and a busy server: with its sender gone it would be dropped.
+const linger = time.Second
+
 // typedOverhead is what encryption adds to each packet, in bytes, at most.
 const typedOverhead = 56
 
@@ -210,7 +214,7 @@ func (a *app) play(cmd *cobra.Command, f clientFlags, t target, clip *headless.C
 	if err == nil {
 		// What is in the tunnel or a socket buffer still has to leave.
 		select {
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(linger):
 		case <-cmd.Context().Done():
 		}
 	}
