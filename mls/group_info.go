@@ -51,8 +51,7 @@ func treeOf(s *suite, gi *GroupInfo, given []byte) (*tree, error) {
 }
 
 // check verifies a GroupInfo and its tree (§12.4.3, §12.4.3.1): suite, signature
-// of the signer's leaf, tree hash, and all of the tree. extra are the steps that
-// the joiner itself is checked by.
+// of the signer's leaf, tree hash, and all of the tree.
 func (gi *GroupInfo) check(v *leafRules, t *tree) error {
 	if gi.GroupContext.Version != MLS10 {
 		return broken(ErrGroupInfo, "12.4.3", "version %d", gi.GroupContext.Version)
@@ -66,9 +65,6 @@ func (gi *GroupInfo) check(v *leafRules, t *tree) error {
 	}
 	if string(t.hash()) != string(gi.GroupContext.TreeHash) {
 		return broken(ErrTree, "12.4.3.1", "tree_hash is not that of the tree")
-	}
-	if v.cfg.InUse != nil && v.cfg.InUse(gi.GroupContext.GroupID) {
-		return broken(ErrGroupInfo, "12.4.3.1", "group_id is in use")
 	}
 	return t.checkAll(v)
 }

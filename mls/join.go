@@ -97,6 +97,9 @@ func (g *Group) enter(plain []byte, own *OwnKeyPackage, gs *groupSecrets, member
 	if err != nil {
 		return err
 	}
+	if err := g.cfg.checkUnused(gi.GroupContext.GroupID); err != nil {
+		return err
+	}
 	if err := gi.check(rules, g.tree); err != nil {
 		return err
 	}
