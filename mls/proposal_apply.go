@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"bytes"
 	"slices"
 	"time"
 )
@@ -104,6 +105,9 @@ func (c *change) applyAdds(list []CommittedProposal, now time.Time) error {
 		}
 		if err := checkLifetime(a.KeyPackage.LeafNode.Lifetime, now); err != nil {
 			return err
+		}
+		if slices.ContainsFunc(c.added, func(k *KeyPackage) bool { return bytes.Equal(k.InitKey, a.KeyPackage.InitKey) }) {
+			return broken(ErrProposalList, "10", "two KeyPackages with the same init_key")
 		}
 		c.added = append(c.added, a.KeyPackage)
 		c.addedLeaves = append(c.addedLeaves, c.tree.add(a.KeyPackage.LeafNode))

@@ -119,6 +119,9 @@ func (g *Group) Merge(c *StagedCommit) error {
 	for _, u := range g.updates {
 		u.private.wipe()
 	}
+	if g.link != nil {
+		g.link.psk.wipe()
+	}
 	*g = *next
 	return nil
 }
