@@ -98,6 +98,31 @@ func (r *reader) join(inner *reader) {
 	}
 }
 
+// The decoders allocate at most ten times what they read, and 128 KiB: what is
+// small on the wire and large in memory may not come in any number, and a key
+// or a signature of a few bytes, which no suite has, is no key.
+const (
+	maxListed = 1024 // proposals, PSKs, external senders
+	maxFew    = 256  // extensions, certificates
+	minKey    = 16
+)
+
+// key reads an opaque<V> that cannot be shorter than minKey.
+func (r *reader) key(what string) []byte {
+	b := r.opaque()
+	if r.err == nil && len(b) < minKey {
+		r.fail("5.1.1", "%s of %d bytes", what, len(b))
+	}
+	return b
+}
+
+// room fails if a list would grow beyond its limit.
+func (r *reader) room(have, limit int) {
+	if have >= limit {
+		r.fail("2.1.2", "more than %d entries", limit)
+	}
+}
+
 // more reports whether elements are left; it ends a loop on the first error.
 func (r *reader) more() bool { return r.err == nil && len(r.b) > 0 }
 

@@ -40,15 +40,12 @@ func decodeCommit(r *reader) *Commit {
 	c := &Commit{}
 	in := r.vector()
 	for in.more() {
+		in.room(len(c.Proposals), maxListed)
 		switch t := in.uint8(); t {
 		case proposalByValue:
 			c.Proposals = append(c.Proposals, ProposalOrRef{Proposal: decodeProposal(in)})
 		case proposalByReference:
-			ref := in.opaque()
-			if in.err == nil && len(ref) < 16 {
-				in.fail("5.2", "ProposalRef of %d bytes", len(ref))
-			}
-			c.Proposals = append(c.Proposals, ProposalOrRef{Reference: ref})
+			c.Proposals = append(c.Proposals, ProposalOrRef{Reference: in.key("ProposalRef")})
 		default:
 			in.fail("12.4", "ProposalOrRefType %d", t)
 		}

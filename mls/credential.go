@@ -41,6 +41,7 @@ func decodeCredential(r *reader) Credential {
 	case CredentialX509:
 		in := r.vector()
 		for in.more() {
+			in.room(len(c.Certificates), maxFew)
 			c.Certificates = append(c.Certificates, in.opaque())
 		}
 		r.join(in)

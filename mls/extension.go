@@ -42,6 +42,7 @@ func decodeExtensions(r *reader) []Extension {
 			in.fail("13.4", "extension %#04x stands twice", uint16(e.Type))
 			break
 		}
+		in.room(len(list), maxFew)
 		seen[e.Type] = true
 		list = append(list, e)
 	}
@@ -107,6 +108,7 @@ func decodeExternalSenders(r *reader) []ExternalSender {
 	in := r.vector()
 	var list []ExternalSender
 	for in.more() {
+		in.room(len(list), maxListed)
 		list = append(list, ExternalSender{in.opaque(), decodeCredential(in)})
 	}
 	r.join(in)

@@ -76,7 +76,7 @@ func commitOffences(t testing.TB, g []*Group) map[string]struct {
 		"added KeyPackage with an unlisted extension": {hostile{list: byValue(forged(func(k *KeyPackage, _ *Profile) { k.Extensions = []Extension{{0xf777, nil}} }))}, ErrKeyPackage},
 		"added KeyPackage with an extension twice":    {hostile{list: byValue(forged(func(k *KeyPackage, _ *Profile) { k.Extensions = []Extension{{0xf001, nil}, {0xf001, nil}} }))}, ErrMalformed},
 		"added leaf of a Commit":                      {hostile{list: byValue(forged(func(k *KeyPackage, _ *Profile) { k.LeafNode.Source = LeafNodeSourceCommit }))}, ErrKeyPackage},
-		"added leaf with a bad key":                   {hostile{list: byValue(forged(func(k *KeyPackage, _ *Profile) { k.LeafNode.EncryptionKey = make([]byte, 7) }))}, ErrLeafNode},
+		"added leaf with a bad key":                   {hostile{list: byValue(forged(func(k *KeyPackage, _ *Profile) { k.LeafNode.EncryptionKey = make([]byte, 17) }))}, ErrLeafNode},
 		"added KeyPackage with a bad init key":        {hostile{list: byValue(forged(func(k *KeyPackage, _ *Profile) { k.InitKey = make([]byte, 7) }))}, ErrKeyPackage},
 		"added KeyPackage expired":                    {hostile{list: byValue(forged(func(k *KeyPackage, _ *Profile) { k.LeafNode.Lifetime = Lifetime{1, 2} }))}, ErrLeafNode},
 		"added KeyPackage not yet valid":              {hostile{list: byValue(forged(func(k *KeyPackage, _ *Profile) { k.LeafNode.Lifetime = Lifetime{1 << 40, 1<<40 + 9} }))}, ErrLeafNode},

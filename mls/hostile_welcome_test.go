@@ -153,7 +153,7 @@ func testHostileWelcomes(t *testing.T, cs CipherSuite) {
 		"parent with a foreign key":       {hostileWelcome{tree: editParent(1, func(p *ParentNode) { p.EncryptionKey = other })}, ErrTree},
 		"root with a foreign key":         {hostileWelcome{tree: editParent(7, func(p *ParentNode) { p.EncryptionKey = other })}, ErrTree},
 		"parent with a wrong parent hash": {hostileWelcome{tree: editParent(1, func(p *ParentNode) { p.ParentHash = random(s.nh) })}, ErrTree},
-		"parent key that is none":         {hostileWelcome{tree: editParent(1, func(p *ParentNode) { p.EncryptionKey = []byte{1} })}, ErrTree},
+		"parent key that is none":         {hostileWelcome{tree: editParent(1, func(p *ParentNode) { p.EncryptionKey = make([]byte, 17) })}, ErrTree},
 		"parent with a leaf's key":        {hostileWelcome{tree: func(t *tree) { editParent(1, func(p *ParentNode) { p.EncryptionKey = t.leaf(2).EncryptionKey })(t) }}, ErrTree},
 		"two parents with one key": {hostileWelcome{tree: func(t *tree) {
 			editParent(1, func(p *ParentNode) { p.EncryptionKey = t.parentNode(7).EncryptionKey })(t)

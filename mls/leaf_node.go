@@ -95,7 +95,7 @@ func (l *LeafNode) append(b []byte) []byte {
 func decodeLeafNode(r *reader) *LeafNode {
 	before := r.b
 	l := &LeafNode{
-		EncryptionKey: r.opaque(), SignatureKey: r.opaque(), Credential: decodeCredential(r),
+		EncryptionKey: r.key("encryption_key"), SignatureKey: r.key("signature_key"), Credential: decodeCredential(r),
 		Capabilities: decodeCapabilities(r), Source: LeafNodeSource(r.uint8()),
 	}
 	switch l.Source {

@@ -1,7 +1,5 @@
 package mls
 
-import "slices"
-
 const (
 	nodeTypeLeaf   = 1
 	nodeTypeParent = 2
@@ -21,7 +19,7 @@ func appendUint32s(b []byte, list []LeafIndex) []byte {
 }
 
 func decodeParentNode(r *reader) *ParentNode {
-	p := &ParentNode{EncryptionKey: r.opaque(), ParentHash: r.opaque()}
+	p := &ParentNode{EncryptionKey: r.key("encryption_key"), ParentHash: r.opaque()}
 	in := r.vector()
 	p.UnmergedLeaves = make([]LeafIndex, 0, len(in.b)/4)
 	for in.more() {
@@ -57,11 +55,13 @@ func (t *tree) append(b []byte) []byte {
 }
 
 // decodeTree reads a ratchet_tree and checks its shape, nothing else: node types
-// in their places and no blank node at the end.
+// in their places and no blank node at the end. A blank node is one byte, so the
+// nodes are counted first, and the arrays made in their size.
 func decodeTree(s *suite) func(*reader) *tree {
 	return func(r *reader) *tree {
 		in := r.vector()
-		t := &tree{suite: s}
+		n := in.countNodes()
+		t := &tree{suite: s, leaves: make([]*LeafNode, 0, (n+1)/2), parents: make([]*ParentNode, 0, n/2)}
 		blank := true
 		for x := nodeIndex(0); in.more(); x++ {
 			blank = !in.optional()
@@ -94,8 +94,38 @@ func decodeTree(s *suite) func(*reader) *tree {
 	}
 }
 
+// countNodes counts the entries of a ratchet_tree up to the first error.
+func (r *reader) countNodes() (n int) {
+	for c := (&reader{b: r.b}); c.more(); n++ {
+		if !c.optional() {
+			continue
+		}
+		if c.uint8() == nodeTypeParent {
+			for range 3 {
+				c.opaque()
+			}
+			continue
+		}
+		c.opaque()
+		c.opaque()
+		c.uint16() // credential type; both kinds go on with one vector
+		for range 6 {
+			c.opaque()
+		}
+		switch LeafNodeSource(c.uint8()) {
+		case LeafNodeSourceKeyPackage:
+			c.take(16)
+		case LeafNodeSourceCommit:
+			c.opaque()
+		}
+		c.opaque()
+		c.opaque()
+	}
+	return n
+}
+
 // parseTree decodes a ratchet tree, which it copies, and fills it up to the
-// next full size. For a vector of n bytes that is at most 2n more nodes.
+// next full size.
 func parseTree(s *suite, b []byte) (*tree, error) {
 	t, err := parse(b, decodeTree(s))
 	if err != nil {
@@ -105,8 +135,8 @@ func parseTree(s *suite, b []byte) (*tree, error) {
 	for n < len(t.leaves) {
 		n *= 2
 	}
-	t.leaves = append(slices.Grow(t.leaves, n-len(t.leaves)), make([]*LeafNode, n-len(t.leaves))...)
-	t.parents = append(slices.Grow(t.parents, n-1-len(t.parents)), make([]*ParentNode, n-1-len(t.parents))...)
+	t.leaves = append(make([]*LeafNode, 0, n), t.leaves...)[:n]
+	t.parents = append(make([]*ParentNode, 0, n-1), t.parents...)[:n-1]
 	t.hashes = make([][]byte, 2*n-1)
 	return t, nil
 }

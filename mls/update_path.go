@@ -11,7 +11,7 @@ func (c *HPKECiphertext) append(b []byte) []byte {
 }
 
 func decodeHPKECiphertext(r *reader) HPKECiphertext {
-	return HPKECiphertext{r.opaque(), r.opaque()}
+	return HPKECiphertext{r.key("kem_output"), r.key("ciphertext")}
 }
 
 // UpdatePathNode is one new parent node with its path secret sealed to each
@@ -48,23 +48,12 @@ func decodeUpdatePath(r *reader) *UpdatePath {
 	p := &UpdatePath{LeafNode: decodeLeafNode(r)}
 	in := r.vector()
 	for in.more() {
-		n := UpdatePathNode{EncryptionKey: in.opaque()}
+		n := UpdatePathNode{EncryptionKey: in.key("encryption_key")}
 		list := in.vector()
 		for list.more() {
-			// An HPKECiphertext of no bytes is two, and 48 in memory; it is refused
-			// here because no suite has one.
-			c := decodeHPKECiphertext(list)
-			if len(c.KEMOutput) < 16 || len(c.Ciphertext) < 16 {
-				list.fail("7.6", "HPKECiphertext too short")
-				break
-			}
-			n.EncryptedPathSecret = append(n.EncryptedPathSecret, c)
+			n.EncryptedPathSecret = append(n.EncryptedPathSecret, decodeHPKECiphertext(list))
 		}
 		in.join(list)
-		if in.err == nil && len(n.EncryptionKey) < 16 {
-			in.fail("7.6", "UpdatePathNode without a key")
-			break
-		}
 		p.Nodes = append(p.Nodes, n)
 	}
 	r.join(in)

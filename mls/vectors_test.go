@@ -47,12 +47,24 @@ func (h *hexBytes) UnmarshalJSON(b []byte) error {
 	return err
 }
 
+func (h hexBytes) MarshalJSON() ([]byte, error) {
+	if h == nil {
+		return []byte("null"), nil
+	}
+	return json.Marshal(hex.EncodeToString(h))
+}
+
 // eachVector runs check on each case of a file; for cases of suites that this
 // package does not have, suiteOf says so and they are counted apart.
 func eachVector[T any](t *testing.T, name string, suiteOf func(*T) CipherSuite, check func(*testing.T, *suite, *T)) {
 	t.Helper()
+	eachCase(t, name, vectorFile(t, name), suiteOf, check)
+}
+
+func eachCase[T any](t *testing.T, name string, file []byte, suiteOf func(*T) CipherSuite, check func(*testing.T, *suite, *T)) {
+	t.Helper()
 	var cases []T
-	if err := json.Unmarshal(vectorFile(t, name), &cases); err != nil {
+	if err := json.Unmarshal(file, &cases); err != nil {
 		t.Fatal(err)
 	}
 	ran, skipped := 0, 0

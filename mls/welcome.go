@@ -60,10 +60,7 @@ func decodeWelcome(r *reader) *Welcome {
 	w := &Welcome{CipherSuite: CipherSuite(r.uint16())}
 	in := r.vector()
 	for in.more() {
-		e := EncryptedGroupSecrets{in.opaque(), decodeHPKECiphertext(in)}
-		if in.err == nil && len(e.NewMember) < 16 {
-			in.fail("5.2", "KeyPackageRef of %d bytes", len(e.NewMember))
-		}
+		e := EncryptedGroupSecrets{in.key("KeyPackageRef"), decodeHPKECiphertext(in)}
 		w.Secrets = append(w.Secrets, e)
 	}
 	r.join(in)
@@ -108,12 +105,8 @@ func decodeGroupSecrets(r *reader) *groupSecrets {
 	}
 	in := r.vector()
 	for in.more() {
-		id := decodePreSharedKeyID(in)
-		if in.err == nil && len(id.Nonce) == 0 {
-			in.fail("8.4", "psk_nonce of no bytes")
-			break
-		}
-		g.psks = append(g.psks, id)
+		in.room(len(g.psks), maxListed)
+		g.psks = append(g.psks, decodePreSharedKeyID(in))
 	}
 	r.join(in)
 	return g
