@@ -172,7 +172,7 @@ func (next *Group) makePath(ch *change, p *Profile) (*newPath, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ch.rules.one(path.leaf, next.own, previous); err != nil {
+	if err := ch.rules.unsigned(path.leaf, previous); err != nil {
 		return nil, err
 	}
 	if err := ch.checkTree(next.own); err != nil {

@@ -139,7 +139,7 @@ func NewGroup(cfg *Config, o GroupOptions, now time.Time) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := rules.one(leaf, 0, nil); err != nil {
+	if err := rules.unsigned(leaf, nil); err != nil {
 		return nil, err
 	}
 	if err := checkLifetime(leaf.Lifetime, now); err != nil {

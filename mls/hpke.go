@@ -2,6 +2,8 @@ package mls
 
 import (
 	"crypto/hpke"
+	"errors"
+	"fmt"
 )
 
 // publicKeyEncryption is what MLS needs of HPKE (RFC 9420 §5.1.3, §8.3). Keys
@@ -48,8 +50,33 @@ func (h hpkeScheme) public(private secret) ([]byte, error) {
 }
 
 func (h hpkeScheme) check(public []byte) error {
+	if h.kem == mlkem768x25519 {
+		return checkMLKEM768X25519(public)
+	}
 	_, err := h.kem.NewPublicKey(public)
 	return err
+}
+
+var mlkem768x25519 = hpke.MLKEM768X25519()
+
+// checkMLKEM768X25519 accepts the keys that NewPublicKey accepts, which expands a
+// matrix each time; a joiner checks a thousand keys that it never uses. An
+// encapsulation key is 1152 bytes of coefficients, 32 bytes of seed, and the 32
+// bytes of X25519, of which any will do. FIPS 203 §7.2 wants each coefficient,
+// two in three bytes, below q.
+func checkMLKEM768X25519(public []byte) error {
+	const q, coefficients, size = 3329, 1152, 1152 + 32 + 32
+	if len(public) != size {
+		return fmt.Errorf("%d bytes", len(public))
+	}
+	for i := 0; i < coefficients; i += 3 {
+		a := uint16(public[i]) | uint16(public[i+1]&0x0f)<<8
+		b := uint16(public[i+1])>>4 | uint16(public[i+2])<<4
+		if a >= q || b >= q {
+			return errors.New("coefficient out of range")
+		}
+	}
+	return nil
 }
 
 func (h hpkeScheme) seal(public, info, plaintext []byte) (enc, ciphertext []byte, err error) {

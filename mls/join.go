@@ -29,9 +29,6 @@ func Join(cfg *Config, w *Welcome, own *OwnKeyPackage, o JoinOptions, now time.T
 	if own.KeyPackage.CipherSuite != w.CipherSuite {
 		return nil, broken(ErrWelcome, "12.4.3.1", "suite %#04x where the KeyPackage has %#04x", uint16(w.CipherSuite), uint16(own.KeyPackage.CipherSuite))
 	}
-	if err := own.check(s); err != nil {
-		return nil, err
-	}
 	gs, err := openGroupSecrets(s, w, own)
 	if err != nil {
 		return nil, err

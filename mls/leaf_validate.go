@@ -46,6 +46,12 @@ func (v *leafRules) one(l *LeafNode, index LeafIndex, previous *LeafNode) error 
 	if err := l.verify(v.suite, v.groupID, index); err != nil {
 		return err
 	}
+	return v.unsigned(l, previous)
+}
+
+// unsigned is one without the keys and the signature, for a leaf that we have
+// just made.
+func (v *leafRules) unsigned(l *LeafNode, previous *LeafNode) error {
 	if err := v.capabilities(l); err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func (g *Group) ProposeUpdate(p *Profile, authenticatedData []byte, now time.Tim
 	if err != nil {
 		return nil, err
 	}
-	if err := rules.one(&leaf, g.own, old); err != nil {
+	if err := rules.unsigned(&leaf, old); err != nil {
 		return nil, err
 	}
 	t := g.tree.clone()
