@@ -97,15 +97,15 @@ func (g *Group) successor(ch *change) *Group {
 	return next
 }
 
-// keySet is what we hold after proposals are applied: our own Update, if it is
+// ownedKeys is what we hold after proposals are applied: our own Update, if it is
 // among them, brings the keys that were made with it.
-type keySet struct {
+type ownedKeys struct {
 	keys   privateKeys
 	signer *SignaturePrivateKey
 }
 
-func (g *Group) ownKeys(ch *change) (keySet, error) {
-	k := keySet{g.keys.clone(), g.signer}
+func (g *Group) ownKeys(ch *change) (ownedKeys, error) {
+	k := ownedKeys{g.keys.clone(), g.signer}
 	if !slices.Contains(ch.updated, g.own) {
 		return k, nil
 	}

@@ -39,11 +39,20 @@ func random(n int) []byte {
 
 // labelled encodes struct { opaque label<V>; opaque content<V>; } with the
 // prefix: SignContent (§5.1.2) and EncryptContext (§5.1.3).
-func labelled(label string, content []byte) []byte {
-	b := make([]byte, 0, 2+len(labelPrefix)+len(label)+4+len(content))
+//
+// The content may come in parts, so that a large one is copied once.
+func labelled(label string, content ...[]byte) []byte {
+	n := 0
+	for _, part := range content {
+		n += len(part)
+	}
+	b := make([]byte, 0, 2+len(labelPrefix)+len(label)+4+n)
 	b = appendVarint(b, len(labelPrefix)+len(label))
-	b = append(append(b, labelPrefix...), label...)
-	return appendOpaque(b, content)
+	b = appendVarint(append(append(b, labelPrefix...), label...), n)
+	for _, part := range content {
+		b = append(b, part...)
+	}
+	return b
 }
 
 // signWithLabel is SignWithLabel of §5.1.2.
@@ -56,7 +65,11 @@ func (s *suite) signWithLabel(k *SignaturePrivateKey, label string, content []by
 
 // verifyWithLabel is VerifyWithLabel of §5.1.2.
 func (s *suite) verifyWithLabel(public []byte, label string, content, signature []byte) error {
-	if !s.sig.verify(public, labelled(label, content), signature) {
+	return s.verifyParts(public, label, signature, content)
+}
+
+func (s *suite) verifyParts(public []byte, label string, signature []byte, content ...[]byte) error {
+	if !s.sig.verify(public, labelled(label, content...), signature) {
 		return broken(ErrSignature, "5.1.2", "%s", label)
 	}
 	return nil

@@ -40,14 +40,13 @@ func (g *Group) ExternalGroupInfo(tree TreePolicy, extensions ...Extension) (*Gr
 
 // treeOf finds the ratchet tree for a GroupInfo: in its extension, or as given.
 func treeOf(s *suite, gi *GroupInfo, given []byte) (*tree, error) {
-	data, inside := findExtension(gi.Extensions, ExtensionRatchetTree)
-	if !inside {
-		data = given
+	if data, inside := findExtension(gi.Extensions, ExtensionRatchetTree); inside {
+		return parseTreeOwned(s, data)
 	}
-	if data == nil {
+	if given == nil {
 		return nil, broken(ErrGroupInfo, "12.4.3.3", "no ratchet tree, neither inside nor given")
 	}
-	return parseTree(s, data)
+	return parseTree(s, given)
 }
 
 // check verifies a GroupInfo and its tree (§12.4.3, §12.4.3.1): suite, signature

@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"slices"
 	"time"
 )
 
@@ -116,34 +117,34 @@ func decodeLeafNode(r *reader) *LeafNode {
 	return l
 }
 
-// tbs is LeafNodeTBS: what is signed, with the group and leaf unless the leaf
-// comes from a KeyPackage, which knows neither.
-func (l *LeafNode) tbs(groupID []byte, index LeafIndex) []byte {
-	var b []byte
+// tbs is LeafNodeTBS in two parts: what is signed, and the group and leaf unless
+// the leaf comes from a KeyPackage, which knows neither.
+func (l *LeafNode) tbs(groupID []byte, index LeafIndex) (fields, place []byte) {
 	if l.encoded != nil {
-		b = append(make([]byte, 0, l.signed+len(groupID)+8), l.encoded[:l.signed]...)
+		fields = l.encoded[:l.signed]
 	} else {
-		b = l.appendUnsigned(nil)
+		fields = l.appendUnsigned(nil)
 	}
 	if l.Source != LeafNodeSourceKeyPackage {
-		b = appendUint32(appendOpaque(b, groupID), index)
+		place = appendUint32(appendOpaque(nil, groupID), index)
 	}
-	return b
+	return fields, place
 }
 
 func (l *LeafNode) sign(s *suite, k *SignaturePrivateKey, groupID []byte, index LeafIndex) (err error) {
 	l.encoded = nil
-	if l.Signature, err = s.signWithLabel(k, "LeafNodeTBS", l.tbs(groupID, index)); err != nil {
+	fields, place := l.tbs(groupID, index)
+	if l.Signature, err = s.signWithLabel(k, "LeafNodeTBS", slices.Concat(fields, place)); err != nil {
 		return err
 	}
-	b := l.appendUnsigned(nil)
-	l.signed = len(b)
-	l.encoded = appendOpaque(b, l.Signature)
+	l.signed = len(fields)
+	l.encoded = appendOpaque(fields, l.Signature)
 	return nil
 }
 
 func (l *LeafNode) verify(s *suite, groupID []byte, index LeafIndex) error {
-	return s.verifyWithLabel(l.SignatureKey, "LeafNodeTBS", l.tbs(groupID, index), l.Signature)
+	fields, place := l.tbs(groupID, index)
+	return s.verifyParts(l.SignatureKey, "LeafNodeTBS", l.Signature, fields, place)
 }
 
 func (l *LeafNode) equal(o *LeafNode) bool {

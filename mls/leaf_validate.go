@@ -106,17 +106,15 @@ func (v *leafRules) capabilities(l *LeafNode) error {
 // among checks what §7.3 asks of a leaf among the others: keys that nobody else
 // uses, and credential types that everybody supports.
 func (t *tree) among() error {
-	signature := make(map[string]LeafIndex, len(t.leaves))
-	encryption := make(map[string]LeafIndex, len(t.leaves))
+	signature, encryption := newKeySet(len(t.leaves)), newKeySet(len(t.leaves))
 	var types []CredentialType
 	for i, l := range t.members() {
-		if j, twice := signature[string(l.SignatureKey)]; twice {
-			return broken(ErrLeafNode, "7.3", "signature_key of leaf %d is that of leaf %d", i, j)
+		if x, twice := signature.add(l.SignatureKey, i.node()); twice {
+			return broken(ErrLeafNode, "7.3", "signature_key of leaf %d is that of leaf %d", i, x.leaf())
 		}
-		if j, twice := encryption[string(l.EncryptionKey)]; twice {
-			return broken(ErrLeafNode, "7.3", "encryption_key of leaf %d is that of leaf %d", i, j)
+		if x, twice := encryption.add(l.EncryptionKey, i.node()); twice {
+			return broken(ErrLeafNode, "7.3", "encryption_key of leaf %d is that of leaf %d", i, x.leaf())
 		}
-		signature[string(l.SignatureKey)], encryption[string(l.EncryptionKey)] = i, i
 		if !slices.Contains(types, l.Credential.Type) {
 			types = append(types, l.Credential.Type)
 		}

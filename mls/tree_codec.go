@@ -1,5 +1,7 @@
 package mls
 
+import "bytes"
+
 const (
 	nodeTypeLeaf   = 1
 	nodeTypeParent = 2
@@ -126,8 +128,11 @@ func (r *reader) countNodes() (n int) {
 
 // parseTree decodes a ratchet tree, which it copies, and fills it up to the
 // next full size.
-func parseTree(s *suite, b []byte) (*tree, error) {
-	t, err := parse(b, decodeTree(s))
+func parseTree(s *suite, b []byte) (*tree, error) { return parseTreeOwned(s, bytes.Clone(b)) }
+
+// parseTreeOwned is parseTree for bytes that the tree may keep.
+func parseTreeOwned(s *suite, b []byte) (*tree, error) {
+	t, err := parseOwned(b, decodeTree(s))
 	if err != nil {
 		return nil, err
 	}

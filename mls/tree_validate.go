@@ -5,19 +5,18 @@ import "slices"
 // checkStructure verifies what RFC 9420 §12.4.3.1 asks of a ratchet tree besides
 // its hash and its leaves: parent hashes, unmerged leaves, unique keys.
 func (t *tree) checkStructure() error {
-	keys := make(map[string]nodeIndex, 2*len(t.leaves))
+	keys := newKeySet(2 * len(t.leaves))
 	for i, l := range t.members() {
-		keys[string(l.EncryptionKey)] = i.node()
+		keys.add(l.EncryptionKey, i.node())
 	}
 	for k, p := range t.parents {
 		if p == nil {
 			continue
 		}
 		x := nodeIndex(2*k + 1)
-		if y, twice := keys[string(p.EncryptionKey)]; twice {
+		if y, twice := keys.add(p.EncryptionKey, x); twice {
 			return broken(ErrTree, "12.4.3.1", "nodes %d and %d have the same encryption_key", y, x)
 		}
-		keys[string(p.EncryptionKey)] = x
 		if err := t.suite.hpke.check(p.EncryptionKey); err != nil {
 			return brokenBy(ErrTree, "5.1.1", err, "encryption_key of node %d", x)
 		}

@@ -10,6 +10,8 @@ type GroupInfo struct {
 	ConfirmationTag []byte
 	Signer          LeafIndex
 	Signature       []byte
+
+	signed []byte // GroupInfoTBS as it was decoded, which holds the whole tree
 }
 
 func (g *GroupInfo) appendUnsigned(b []byte) []byte {
@@ -20,7 +22,15 @@ func (g *GroupInfo) appendUnsigned(b []byte) []byte {
 func (g *GroupInfo) append(b []byte) []byte { return appendOpaque(g.appendUnsigned(b), g.Signature) }
 
 func decodeGroupInfo(r *reader) *GroupInfo {
-	return &GroupInfo{decodeGroupContext(r), decodeExtensions(r), r.opaque(), LeafIndex(r.uint32()), r.opaque()}
+	before := r.b
+	g := &GroupInfo{
+		GroupContext: decodeGroupContext(r), Extensions: decodeExtensions(r), ConfirmationTag: r.opaque(), Signer: LeafIndex(r.uint32()),
+	}
+	if r.err == nil {
+		g.signed = before[:len(before)-len(r.b)]
+	}
+	g.Signature = r.opaque()
+	return g
 }
 
 func (g *GroupInfo) sign(s *suite, k *SignaturePrivateKey) (err error) {
@@ -29,7 +39,11 @@ func (g *GroupInfo) sign(s *suite, k *SignaturePrivateKey) (err error) {
 }
 
 func (g *GroupInfo) verify(s *suite, public []byte) error {
-	return s.verifyWithLabel(public, "GroupInfoTBS", g.appendUnsigned(nil), g.Signature)
+	tbs := g.signed
+	if tbs == nil {
+		tbs = g.appendUnsigned(nil)
+	}
+	return s.verifyWithLabel(public, "GroupInfoTBS", tbs, g.Signature)
 }
 
 // EncryptedGroupSecrets is the part of a Welcome for one new member (RFC 9420
