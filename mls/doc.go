@@ -57,7 +57,7 @@
 //	§8.4          psk.go proposal_apply.go (lookup)
 //	§9            secret_tree.go
 //	§10           key_package.go own_key_package.go
-//	§11           group.go
+//	§11           group.go group_view.go
 //	§11.1, §13.4  extension.go
 //	§11.2, §11.3  reinit.go
 //	§12.1         proposal.go propose.go
@@ -74,7 +74,8 @@
 //	§15           application.go
 //	Appendix C    tree_math.go
 //
-// group_state.go has the stored form, which is this package's own; errors.go the
+// group_state.go, group_restore.go and staged_state.go have the stored form, which
+// is this package's own; errors.go the
 // errors, each of which names the section that was broken.
 //
 // # What it does not do

@@ -105,6 +105,14 @@ func FuzzState(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	c, err := g[0].Commit(CommitOptions{}, atTime)
+	if err != nil {
+		f.Fatal(err)
+	}
+	staged, err := c.Marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
 	kp, err := testKeyPackage(&fuzzTB{}, X25519AES128GCM, testProfile(&fuzzTB{}, X25519AES128GCM, "x")).Marshal()
 	if err != nil {
 		f.Fatal(err)
@@ -119,6 +127,10 @@ func FuzzState(f *testing.F) {
 			if _, err := n.Marshal(); err != nil {
 				t.Error(err)
 			}
+		}
+		if c, err := g[0].UnmarshalStagedCommit(splice(staged, pos, del, ins)); err == nil {
+			c.Members()
+			c.Proposals()
 		}
 		UnmarshalOwnKeyPackage(splice(kp, pos, del, ins))
 	})

@@ -26,9 +26,9 @@ func TestLifeOfAGroup(t *testing.T) {
 		w.commit(2, mls.CommitOptions{})
 		w.commit(0, mls.CommitOptions{Path: mls.PathIfRequired}, newKeyPackage(t, cs, "late"))
 		w.talk()
-		gone := w.members[1]
+		gone, before := w.members[1], len(w.members)
 		c := w.commit(3, mls.CommitOptions{Proposals: []mls.Proposal{mls.Remove{Removed: gone.OwnIndex()}}})
-		if len(c.Removed()) != 1 || gone.Active() {
+		if len(c.Removed()) != 1 || len(w.members) != before-1 || w.members[0].Member(gone.OwnIndex()) != nil {
 			t.Error("the removed member is still there")
 		}
 		w.talk()

@@ -65,6 +65,9 @@ func (kp *KeyPackage) check(v *leafRules) error {
 	if err := v.suite.hpke.check(kp.InitKey); err != nil {
 		return brokenBy(ErrKeyPackage, "10", err, "init_key")
 	}
+	if err := v.suite.sig.check(kp.LeafNode.SignatureKey); err != nil {
+		return brokenBy(ErrKeyPackage, "5.1.1", err, "signature_key")
+	}
 	if bytes.Equal(kp.InitKey, kp.LeafNode.EncryptionKey) {
 		return broken(ErrKeyPackage, "10.1", "init_key is the encryption_key")
 	}

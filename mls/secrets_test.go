@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"reflect"
 	"slices"
@@ -209,8 +210,21 @@ func TestStagedCommitsChangeNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		stored, err := again.(*StagedCommit).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := g[0].Merge(r.(*StagedCommit)); err != nil {
 			t.Fatal(err)
+		}
+		if _, err := again.(*StagedCommit).Marshal(); err != nil {
+			t.Error(err)
+		}
+		if _, err := r.(*StagedCommit).Marshal(); !errors.Is(err, ErrStale) {
+			t.Errorf("a merged Commit is stored: %v", err)
+		}
+		if _, err := g[0].UnmarshalStagedCommit(stored); !errors.Is(err, ErrStale) {
+			t.Errorf("a Commit of the last epoch is read: %v", err)
 		}
 		if err := g[0].Merge(again.(*StagedCommit)); err == nil {
 			t.Error("a stale Commit is merged")

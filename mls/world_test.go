@@ -98,6 +98,10 @@ func (w *world) commit(by int, o mls.CommitOptions, joiners ...*mls.OwnKeyPackag
 	if err != nil {
 		w.Fatalf("commit of %d: %v", by, err)
 	}
+	if w.reload {
+		g, c = w.restart(g, c)
+		w.members[by] = g
+	}
 	m, welcomes := c.Message(), c.Welcomes()
 	var tree []byte
 	for i, other := range w.members {
@@ -108,7 +112,12 @@ func (w *world) commit(by int, o mls.CommitOptions, joiners ...*mls.OwnKeyPackag
 		if err != nil {
 			w.Fatalf("member %d reads the commit of %d: %v", i, by, err)
 		}
-		if err := other.Merge(r.(*mls.StagedCommit)); err != nil {
+		staged := r.(*mls.StagedCommit)
+		if w.reload {
+			other, staged = w.restart(other, staged)
+			w.members[i] = other
+		}
+		if err := other.Merge(staged); err != nil {
 			w.Fatal(err)
 		}
 	}
@@ -194,6 +203,25 @@ func (w *world) again(g *mls.Group) *mls.Group {
 		w.Fatal("a group that is read back is written differently")
 	}
 	return n
+}
+
+// restart writes and reads back a group with a staged Commit.
+func (w *world) restart(g *mls.Group, c *mls.StagedCommit) (*mls.Group, *mls.StagedCommit) {
+	w.Helper()
+	b, err := c.Marshal()
+	if err != nil {
+		w.Fatal(err)
+	}
+	g = w.again(g)
+	n, err := g.UnmarshalStagedCommit(b)
+	if err != nil {
+		w.Fatal(err)
+	}
+	again, err := n.Marshal()
+	if err != nil || !bytes.Equal(again, b) {
+		w.Fatalf("a staged Commit that is read back is written differently (%v)", err)
+	}
+	return g, n
 }
 
 func dump(t testing.TB, g *mls.Group) []byte {
