@@ -135,7 +135,7 @@ func decodePrivateKeys(r *reader) privateKeys {
 }
 
 func decodeSecretTree(r *reader, s *suite) *secretTree {
-	n := int(r.uint32())
+	n := r.uint32()
 	if n == 0 {
 		return nil
 	}
@@ -143,7 +143,7 @@ func decodeSecretTree(r *reader, s *suite) *secretTree {
 		r.fail("9", "secret tree of %d leaves", n)
 		return nil
 	}
-	t := &secretTree{suite: s, leaves: n, nodes: decodePrivateKeys(r), ratchets: map[ratchetID]*ratchet{}}
+	t := &secretTree{suite: s, leaves: int(n), nodes: decodePrivateKeys(r), ratchets: map[ratchetID]*ratchet{}}
 	in := r.vector()
 	for in.more() {
 		id := ratchetID{LeafIndex(in.uint32()), ratchetKind(in.uint8())}

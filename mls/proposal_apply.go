@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"math"
 	"slices"
 	"time"
 )
@@ -26,6 +27,9 @@ type change struct {
 // apply checks a list and applies it to a copy of the tree, in the order of
 // §12.3: extensions, updates, removes, adds.
 func (g *Group) apply(list []CommittedProposal, committer Sender, now time.Time) (*change, error) {
+	if g.ctx.Epoch == math.MaxUint64 {
+		return nil, broken(ErrCommit, "12", "the last epoch there is")
+	}
 	if err := g.checkList(list, committer); err != nil {
 		return nil, err
 	}

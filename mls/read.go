@@ -100,7 +100,10 @@ func (g *Group) readPrivate(m *PrivateMessage, now time.Time) (Received, error) 
 		return nil, err
 	}
 	// The key of a Commit goes with the epoch, in Merge: staging changes nothing.
-	if m.ContentType != ContentCommit {
+	if c, ok := r.(*StagedCommit); ok {
+		f.messageKey.wipe()
+		c.key = &keyName{d.leaf, d.generation}
+	} else {
 		f.consume()
 	}
 	return r, nil
@@ -127,7 +130,7 @@ func (g *Group) readPast(m *PrivateMessage, p *pastEpoch) (Received, error) {
 	if d.leaf == g.own {
 		return nil, broken(ErrOwnMessage, "14", "PrivateMessage of a former epoch")
 	}
-	if int(d.leaf) >= len(p.signers) || p.signers[d.leaf] == nil {
+	if uint64(d.leaf) >= uint64(len(p.signers)) || p.signers[d.leaf] == nil {
 		return nil, broken(ErrSender, "6.3.2", "leaf %d was blank", d.leaf)
 	}
 	f, err := p.ratchets.find(d.leaf, ratchetApplication, d.generation, g.cfg.maxForward(), g.cfg.outOfOrder())

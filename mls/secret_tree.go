@@ -93,7 +93,7 @@ func (t *secretTree) open(f *found) error {
 // find derives the key of a generation. It goes at most forward generations
 // ahead of the last one, and plans to keep at most window of those passed over.
 func (t *secretTree) find(leaf LeafIndex, kind ratchetKind, generation uint32, forward, window int) (*found, error) {
-	if int(leaf) >= t.leaves {
+	if uint64(leaf) >= uint64(t.leaves) {
 		return nil, broken(ErrGeneration, "9", "leaf %d is not in the secret tree", leaf)
 	}
 	f := &found{tree: t, id: ratchetID{leaf, kind}, generation: generation, window: window}

@@ -141,6 +141,13 @@ func TestSecretsAreDeleted(t *testing.T) {
 				t.Errorf("%s is still there in the next epoch", name)
 			}
 		}
+		if past > 0 {
+			if p := alice.past[0]; len(p.ratchets.nodes[nodeIndex(2)]) > 0 {
+				t.Error("the committer's subtree is still there")
+			} else if _, err := p.ratchets.find(1, ratchetHandshake, 0, 10, 0); !errors.Is(err, ErrGeneration) {
+				t.Errorf("the key of the Commit is still there: %v", err)
+			}
+		}
 		for x, k := range keys {
 			if gone := x != 0; holds(t, alice, k) == gone {
 				t.Errorf("private key of node %d: deleted should be %v", x, gone)

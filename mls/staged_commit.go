@@ -23,6 +23,14 @@ type StagedCommit struct {
 
 	message  *Message
 	welcomes []*Welcome
+
+	key *keyName // that opened it, if it came as a PrivateMessage
+}
+
+// keyName names a key of the handshake ratchets.
+type keyName struct {
+	leaf       LeafIndex
+	generation uint32
 }
 
 // Sender is who sent the Commit.
@@ -111,7 +119,7 @@ func (g *Group) Merge(c *StagedCommit) error {
 		return nil
 	}
 	next := c.next
-	next.past = g.retire()
+	next.past = g.retire(c.key)
 	next.resumption = g.retireResumption()
 	next.serial = g.serial + 1
 	g.secrets.wipe()
@@ -126,10 +134,16 @@ func (g *Group) Merge(c *StagedCommit) error {
 	return nil
 }
 
-// retire moves what reads late application messages into the past.
-func (g *Group) retire() []*pastEpoch {
+// retire moves what reads late application messages into the past. The key that
+// opened the Commit is consumed now (§9.2), and with it the secrets above it.
+func (g *Group) retire(used *keyName) []*pastEpoch {
 	past := g.past
 	if g.cfg.PastEpochs > 0 {
+		if used != nil {
+			if f, err := g.ratchets.find(used.leaf, ratchetHandshake, used.generation, g.cfg.maxForward(), 0); err == nil {
+				f.consume()
+			}
+		}
 		p := &pastEpoch{epoch: g.ctx.Epoch, context: g.context, senderData: slices.Clone(g.secrets.senderData), ratchets: g.ratchets}
 		p.signers = make([][]byte, len(g.tree.leaves))
 		for i, l := range g.tree.members() {

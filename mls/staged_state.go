@@ -35,6 +35,10 @@ func (c *StagedCommit) Marshal() ([]byte, error) {
 		}
 		return b
 	})
+	b = appendOptional(b, c.key != nil)
+	if c.key != nil {
+		b = appendUint32(appendUint32(b, c.key.leaf), c.key.generation)
+	}
 	b = appendOptional(b, c.next != nil)
 	if c.next != nil {
 		next, err := c.next.Marshal()
@@ -94,6 +98,9 @@ func (g *Group) UnmarshalStagedCommit(b []byte) (*StagedCommit, error) {
 		c.welcomes = append(c.welcomes, decodeWelcome(in))
 	}
 	r.join(in)
+	if r.optional() {
+		c.key = &keyName{LeafIndex(r.uint32()), r.uint32()}
+	}
 	var next []byte
 	if r.optional() {
 		next = r.opaque()

@@ -36,7 +36,7 @@ func (t *tree) root() nodeIndex { return root(len(t.leaves)) }
 
 // leaf returns the leaf at i, nil if it is blank or beyond the tree.
 func (t *tree) leaf(i LeafIndex) *LeafNode {
-	if int(i) >= len(t.leaves) {
+	if uint64(i) >= uint64(len(t.leaves)) {
 		return nil
 	}
 	return t.leaves[i]
@@ -53,7 +53,7 @@ func (t *tree) blank(x nodeIndex) bool {
 
 // encryptionKey returns the HPKE key of a node, nil if it is blank.
 func (t *tree) encryptionKey(x nodeIndex) []byte {
-	if int(x) >= 2*len(t.leaves)-1 || t.blank(x) {
+	if uint64(x) >= 2*uint64(len(t.leaves))-1 || t.blank(x) {
 		return nil
 	}
 	if x.isLeaf() {
