@@ -12,7 +12,7 @@ import (
 )
 
 // counts is what happened in some histories.
-type counts struct{ Ours, Theirs, External, Resync, Messages, Proposals, PSK, Epochs int }
+type counts struct{ Ours, Theirs, External, Resync, Messages, Proposals, PSK, Epochs, Refused int }
 
 func (c *counts) add(o counts) {
 	c.Ours += o.Ours
@@ -23,6 +23,7 @@ func (c *counts) add(o counts) {
 	c.Proposals += o.Proposals
 	c.PSK += o.PSK
 	c.Epochs += o.Epochs
+	c.Refused += o.Refused
 }
 
 // member is one of ours, with a group, or one of theirs, with a number.
@@ -276,7 +277,12 @@ func (h *history) deliver(by *member, message []byte) {
 func (h *history) join(j *member, welcome []byte) {
 	h.Helper()
 	if j.key == nil {
-		j.leaf = h.ask(question{Op: "join", Who: j.who, Message: welcome}).Leaf
+		a := h.ask(question{Op: "join", Who: j.who, Message: welcome})
+		if a.Error != "" {
+			h.Refused++ // it stays in the tree, and hears nothing
+			return
+		}
+		j.leaf = a.Leaf
 	} else {
 		m, err := mls.ParseMessage(welcome)
 		if err != nil {
@@ -383,6 +389,13 @@ func (h *history) external(by *member) {
 		joiner.ours, message, h.auth = g, commit.Marshal(), g.EpochAuthenticator()
 	} else {
 		a := h.ask(question{Op: "external", Who: joiner.who, Message: info, Resync: resync})
+		if a.Error != "" {
+			h.Refused++
+			if resync {
+				h.members = append(h.members, joiner) // with the state it has still
+			}
+			return
+		}
 		message, h.auth, joiner.leaf = a.Message, a.Authenticator, a.Leaf
 	}
 	h.deliver(joiner, message)

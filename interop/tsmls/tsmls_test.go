@@ -156,11 +156,20 @@ func (p *peer) ask(t testing.TB, q question) answer {
 	if err := json.Unmarshal(p.out.Bytes(), &a); err != nil {
 		t.Fatalf("%v in %q", err, p.out.Bytes())
 	}
+	if strings.Contains(a.Error, unequalUnmerged) && (q.Op == "join" || q.Op == "external") {
+		return a
+	}
 	if a.Error != "" {
 		t.Fatalf("ts-mls: %s: %s", q.Op, a.Error)
 	}
 	return a
 }
+
+// unequalUnmerged is what ts-mls 1.6.4 says to a tree in which two nodes above an
+// unmerged leaf have different lists of unmerged leaves. RFC 9420 §12.4.3.1 only
+// wants the leaf to be in all lists between it and the node, so such trees are
+// common and valid; a member of theirs then cannot join.
+const unequalUnmerged = "must list leaf node in its unmerged_leaves"
 
 func TestHistories(t *testing.T) {
 	p := startPeer(t)
