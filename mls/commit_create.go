@@ -58,6 +58,9 @@ func (g *Group) Commit(o CommitOptions, now time.Time) (*StagedCommit, error) {
 		proposals = append([]Proposal{PreSharedKey{g.link.id(g.suite)}}, proposals...)
 	}
 	for _, p := range proposals {
+		if !complete(p) {
+			return nil, broken(ErrUsage, "12.1", "a proposal that is nil or incomplete")
+		}
 		refs = append(refs, ProposalOrRef{Proposal: p})
 		list = append(list, CommittedProposal{p, sender, false})
 	}

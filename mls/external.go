@@ -111,8 +111,8 @@ func ProposeExternal(cs CipherSuite, k *SignaturePrivateKey, index uint32, group
 	if err != nil {
 		return nil, err
 	}
-	if !p.Type().allowedExternal() {
-		return nil, broken(ErrUsage, "12.1.8", "%s by an external sender", p.Type())
+	if !complete(p) || !p.Type().allowedExternal() {
+		return nil, broken(ErrUsage, "12.1.8", "%T by an external sender", p)
 	}
 	return outsideProposal(s, k, groupID, epoch, Sender{Type: SenderExternal, Index: index}, p)
 }

@@ -96,6 +96,19 @@ func decodeProposal(r *reader) Proposal {
 	}
 }
 
+// complete reports whether a proposal of the caller can be encoded.
+func complete(p Proposal) bool {
+	switch p := p.(type) {
+	case nil:
+		return false
+	case Add:
+		return p.KeyPackage != nil && p.KeyPackage.LeafNode != nil
+	case Update:
+		return p.LeafNode != nil
+	}
+	return true
+}
+
 // needsPath reports whether a Commit of such a proposal must have a path (§12.4).
 func (t ProposalType) needsPath() bool {
 	switch t {

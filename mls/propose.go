@@ -48,6 +48,9 @@ func (g *Group) Propose(p Proposal, authenticatedData []byte, now time.Time) (*M
 	if err := g.active(); err != nil {
 		return nil, err
 	}
+	if !complete(p) {
+		return nil, broken(ErrUsage, "12.1", "a proposal that is nil or incomplete")
+	}
 	switch p.(type) {
 	case Update, ExternalInit:
 		return nil, broken(ErrUsage, "12.1", "%s cannot be proposed so", p.Type())
