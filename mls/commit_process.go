@@ -36,10 +36,14 @@ func (g *Group) stage(a *authenticatedContent, now time.Time) (*StagedCommit, er
 		return nil, err
 	}
 	next.keys, next.signer = keys.keys, keys.signer
+	defer func() {
+		if c.next == nil {
+			next.keys.wipe()
+		}
+	}()
 	commitSecret := g.suite.zero()
 	if commit.Path != nil {
 		if commitSecret, err = next.takePath(commit.Path, ch, c.committer, g.tree.leaf(c.committer), sender, removed); err != nil {
-			next.keys.wipe()
 			return nil, err
 		}
 	} else {
@@ -49,7 +53,6 @@ func (g *Group) stage(a *authenticatedContent, now time.Time) (*StagedCommit, er
 		next.ctx.TreeHash = ch.tree.hash()
 	}
 	if removed {
-		next.keys.wipe()
 		return c, nil
 	}
 	next.keys.prune(ch.tree)
@@ -71,7 +74,6 @@ func (g *Group) stage(a *authenticatedContent, now time.Time) (*StagedCommit, er
 	if !g.suite.verifyMAC(epoch.confirmation, next.ctx.ConfirmedTranscriptHash, a.tag) {
 		epoch.wipe()
 		wipeAll(epoch.encryption, epoch.confirmation)
-		next.keys.wipe()
 		return nil, broken(ErrConfirmationTag, "12.4.2", "the committer's epoch is not ours")
 	}
 	next.start(epoch)

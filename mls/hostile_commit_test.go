@@ -66,6 +66,8 @@ func commitOffences(t testing.TB, g []*Group) map[string]struct {
 		"101 two added with one signature key":        {hostile{list: byValue(Add{sameKey()}, Add{sameKey()})}, ErrLeafNode},
 		"102 two added with one init key":             {hostile{list: byValue(forged(func(k *KeyPackage, _ *Profile) { k.InitKey = pub }), forged(func(k *KeyPackage, _ *Profile) { k.InitKey = pub }))}, ErrProposalList},
 		"103 added encryption key of a member":        {hostile{list: byValue(forged(func(k *KeyPackage, _ *Profile) { k.LeafNode.EncryptionKey = victim.EncryptionKey }))}, ErrLeafNode},
+		"16.7 added encryption key of a parent":       {hostile{noPath: true, list: byValue(forged(func(k *KeyPackage, _ *Profile) { k.LeafNode.EncryptionKey = g[0].tree.parents[0].EncryptionKey }))}, ErrLeafNode},
+		"16.7 the same with a path":                   {hostile{list: byValue(forged(func(k *KeyPackage, _ *Profile) { k.LeafNode.EncryptionKey = g[0].tree.parents[0].EncryptionKey }))}, ErrLeafNode},
 		"104 init key is encryption key":              {hostile{list: byValue(forged(func(k *KeyPackage, _ *Profile) { k.InitKey = k.LeafNode.EncryptionKey }))}, ErrKeyPackage},
 		"105 other suite":                             {hostile{list: byValue(forged(func(k *KeyPackage, _ *Profile) { k.CipherSuite = 0x0003 ^ (cs & 2) }))}, ErrKeyPackage},
 		"105 other version":                           {hostile{list: byValue(forged(func(k *KeyPackage, _ *Profile) { k.Version = 2 }))}, ErrKeyPackage},

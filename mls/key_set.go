@@ -21,16 +21,30 @@ func newKeySet(size int) *keySet {
 	return &keySet{maphash.MakeSeed(), make(map[uint64]keyAt, size)}
 }
 
-// add reports whether key is there already, and at which node.
+// add puts in key, or reports at which node it is already.
 func (s *keySet) add(key []byte, x nodeIndex) (nodeIndex, bool) {
-	for h := maphash.Bytes(s.seed, key); ; h++ {
+	h, y, found := s.find(key)
+	if !found {
+		s.at[h] = keyAt{key, x}
+	}
+	return y, found
+}
+
+// has reports whether key is in s, and at which node.
+func (s *keySet) has(key []byte) (nodeIndex, bool) {
+	_, x, found := s.find(key)
+	return x, found
+}
+
+// find returns the place of key, or the free one where it would go.
+func (s *keySet) find(key []byte) (h uint64, x nodeIndex, found bool) {
+	for h = maphash.Bytes(s.seed, key); ; h++ {
 		e, taken := s.at[h]
 		if !taken {
-			s.at[h] = keyAt{key, x}
-			return 0, false
+			return h, 0, false
 		}
 		if bytes.Equal(e.key, key) {
-			return e.x, true
+			return h, e.x, true
 		}
 	}
 }

@@ -129,6 +129,25 @@ func (t *tree) among() error {
 	return nil
 }
 
+// notParents: the encryption keys of all nodes "MUST be distinct from one another"
+// (§16.7). A leaf with the key of a parent node would pass §7.3, and then every
+// later joiner would refuse the tree (§12.4.3.1).
+func (t *tree) notParents(changed []LeafIndex) error {
+	keys := newKeySet(len(changed))
+	for _, i := range changed {
+		keys.add(t.leaf(i).EncryptionKey, i.node())
+	}
+	for k, p := range t.parents {
+		if p == nil {
+			continue
+		}
+		if x, twice := keys.has(p.EncryptionKey); twice {
+			return broken(ErrLeafNode, "16.7", "encryption_key of leaf %d is that of node %d", x.leaf(), 2*k+1)
+		}
+	}
+	return nil
+}
+
 // amongChanged is among for a tree of which only the leaves in changed are new,
 // which takes no maps over all members.
 func (t *tree) amongChanged(changed []LeafIndex) error {

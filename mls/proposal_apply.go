@@ -126,6 +126,9 @@ func (c *change) checkTree(committer ...LeafIndex) error {
 	if len(changed) == 0 {
 		return nil
 	}
+	if err := c.tree.notParents(changed); err != nil {
+		return err
+	}
 	return c.tree.amongChanged(changed)
 }
 
