@@ -76,7 +76,8 @@
 //
 // group_state.go, group_restore.go and staged_state.go have the stored form, which
 // is this package's own; errors.go the
-// errors, each of which names the section that was broken.
+// errors, each of which names the section that was broken; insecure_suite.go a suite
+// for tests of other packages, that does not protect anything.
 //
 // # What it does not do
 //
