@@ -16,7 +16,7 @@ var fuzzGroup = sync.OnceValue(func() []*Group {
 	return g
 })
 
-// fuzzTB lets test helpers run outside of a test.
+// fuzzTB stands in for a test where there is none.
 type fuzzTB struct{ testing.TB }
 
 func (*fuzzTB) Helper()           {}
