@@ -26,6 +26,7 @@ const floorPlan = `
 .                     pure
 
 # protocols: what the world agreed on; they know nothing of Sotto
+mls                   pure    golang.org/x/crypto
 mumble/mumblepb       exempt  google.golang.org/protobuf
 mumble/control        pure    mumble/mumblepb google.golang.org/protobuf
 mumble/voice          pure
