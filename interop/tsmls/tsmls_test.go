@@ -21,14 +21,14 @@ import (
 // These tests let members that run our package and members that run ts-mls
 // (github.com/LukaJCB/ts-mls, from the npm registry) live in the same groups.
 // They need Node 20; without it they are skipped, or fail with
-// SOTTO_INTEROP=require. SOTTO_TSMLS_HISTORIES is how many histories are played
+// SOTTO_TSMLS=require. SOTTO_TSMLS_HISTORIES is how many histories are played
 // (default 100), SOTTO_TSMLS_SEED which one comes first.
 
 func missing(t *testing.T, format string, args ...any) {
 	t.Helper()
 	what := fmt.Sprintf(format, args...)
-	if os.Getenv("SOTTO_INTEROP") == "require" {
-		t.Fatalf("%s, and SOTTO_INTEROP=require", what)
+	if os.Getenv("SOTTO_TSMLS") == "require" {
+		t.Fatalf("%s, and SOTTO_TSMLS=require", what)
 	}
 	t.Skip(what)
 }
