@@ -75,7 +75,7 @@ type Client struct {
 	// Owned by run and what it calls.
 	link         *Link
 	end          *endpoint.Endpoint
-	ends         map[[32]byte]*endpoint.Endpoint // by server certificate
+	ends         Endpoints
 	pending      []Event
 	overrun      uint64
 	maxBandwidth uint32
@@ -101,7 +101,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	runCtx, cancel := context.WithCancel(context.Background())
 	c := &Client{
 		cfg: cfg, do: make(chan func()), events: make(chan Event), cancel: cancel,
-		done: make(chan struct{}), ends: map[[32]byte]*endpoint.Endpoint{},
+		done: make(chan struct{}), ends: Endpoints{Policy: cfg.Policy, Secret: cfg.Secret, Named: cfg.Named},
 		sendBuf: make([]byte, 0, maxDatagram), openBuf: make([]byte, 0, maxDatagram),
 	}
 	loginCtx, stop := context.WithTimeout(ctx, loginTimeout)

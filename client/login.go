@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/sotto-voip/sotto/e2ee"
-	"github.com/sotto-voip/sotto/endpoint"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 )
 
@@ -49,7 +46,7 @@ func (c *Client) login(ctx context.Context) (err error) {
 			c.disconnected()
 		}
 	}()
-	end, err := c.endpoint(link.Server())
+	end, err := c.ends.For(link.Server())
 	if err != nil {
 		return err
 	}
@@ -86,32 +83,6 @@ func (c *Client) login(ctx context.Context) (err error) {
 	// What the login brought belongs to the new session, so it comes after this.
 	c.pending = slices.Insert(c.pending, before, Event(Connected{end.Mirror().Self(), link.ServerVersion()}))
 	return c.join()
-}
-
-// endpoint returns the endpoint for a server certificate. It outlives the
-// connection: what was heard before a reconnect must not be heard again. The
-// typed secret is stretched once.
-func (c *Client) endpoint(server [32]byte) (*endpoint.Endpoint, error) {
-	if e, ok := c.ends[server]; ok {
-		return e, nil
-	}
-	cfg := e2ee.Config{Policy: c.cfg.Policy, Server: server, Named: c.cfg.Named}
-	if c.cfg.Policy != e2ee.PolicyOff {
-		var err error
-		if cfg.Secret, err = e2ee.ParseSecret(c.cfg.Secret, server); err != nil {
-			return nil, err
-		}
-		if !cfg.Secret.MachineMade() {
-			debug.FreeOSMemory() // Argon2id took 64 MiB for a moment
-		}
-	}
-	e, err := endpoint.New(cfg)
-	if err != nil {
-		return nil, err
-	}
-	clear(c.ends)
-	c.ends[server] = e
-	return e, nil
 }
 
 func (c *Client) join() error {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/sotto-voip/sotto/client"
 	"github.com/sotto-voip/sotto/e2ee"
-	"github.com/sotto-voip/sotto/endpoint"
 	"github.com/sotto-voip/sotto/events"
 	"github.com/sotto-voip/sotto/keystore"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
@@ -78,7 +76,7 @@ type Guard struct {
 	wg        sync.WaitGroup
 
 	// Owned by Run.
-	ends         map[[32]byte]*endpoint.Endpoint // by server certificate, for the whole run
+	ends         client.Endpoints
 	lastListPing time.Time
 	refusals     lineBucket
 }
@@ -103,7 +101,7 @@ func New(cfg Config) (*Guard, error) {
 		arrivals:  make(chan *arrival),
 		datagrams: make(chan *client.Datagram, maxDatagrams),
 		listPings: make(chan struct{}, maxListPings),
-		ends:      map[[32]byte]*endpoint.Endpoint{},
+		ends:      client.Endpoints{Policy: cfg.Policy, Secret: cfg.Secret, Named: cfg.Named},
 	}
 	if err := g.listen(); err != nil {
 		g.closeListeners()
@@ -198,7 +196,7 @@ func (g *Guard) Check(ctx context.Context) error {
 		return err
 	}
 	defer link.Close(0)
-	_, err = g.endpoint(link.Server())
+	_, err = g.ends.For(link.Server())
 	return err
 }
 
@@ -217,33 +215,6 @@ func (g *Guard) checkServer(der []byte) error {
 		return g.cfg.Server.ReplacePin(der, *g.cfg.Accept)
 	}
 	return err
-}
-
-// endpoint returns the endpoint for a server certificate. It lives as long as
-// the run: what was heard before a reconnect must not be heard again. The typed
-// secret is stretched once.
-func (g *Guard) endpoint(server [32]byte) (*endpoint.Endpoint, error) {
-	if e, ok := g.ends[server]; ok {
-		return e, nil
-	}
-	cfg := e2ee.Config{Policy: g.cfg.Policy, Server: server, Named: g.cfg.Named}
-	if g.cfg.Policy != e2ee.PolicyOff {
-		var err error
-		if cfg.Secret, err = e2ee.ParseSecret(g.cfg.Secret, server); err != nil {
-			return nil, err
-		}
-		if !cfg.Secret.MachineMade() {
-			debug.FreeOSMemory() // Argon2id took 64 MiB for a moment
-		}
-	}
-	e, err := endpoint.New(cfg)
-	if err != nil {
-		return nil, err
-	}
-	// Another certificate only comes with the person's own --accept-certificate.
-	clear(g.ends)
-	g.ends[server] = e
-	return e, nil
 }
 
 // Run serves clients, one at a time, until the context ends. It returns when

@@ -86,7 +86,7 @@ func (g *Guard) begin(ctx context.Context, a *arrival) (*session, error) {
 		return nil, err
 	}
 	s.up = up
-	s.end, err = g.endpoint(up.Server())
+	s.end, err = g.ends.For(up.Server())
 	if err == nil {
 		err = s.login(ctx)
 	}
