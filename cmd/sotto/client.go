@@ -289,6 +289,9 @@ func (a *app) chatCommand() *cobra.Command {
 			defer conn.Close()
 			out := newReporter(f.json, cmd.OutOrStdout(), cmd.OutOrStdout())
 			refused := func(err error) {
+				if errors.Is(err, client.ErrHeld) {
+					err = errors.New("your message was not sent: nobody here has shown the secret yet")
+				}
 				out.event(events.Event{Event: "text_failed", Reason: err.Error()}, "* "+err.Error())
 			}
 			return headless.Chat(cmd.Context(), conn, headless.Lines(cmd.InOrStdin()), out.client, refused)
