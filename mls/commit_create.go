@@ -61,6 +61,7 @@ func (g *Group) Commit(o CommitOptions, now time.Time) (*StagedCommit, error) {
 		if !complete(p) {
 			return nil, broken(ErrUsage, "12.1", "a proposal that is nil or incomplete")
 		}
+		p = withNonce(g.suite, p)
 		refs = append(refs, ProposalOrRef{Proposal: p})
 		list = append(list, CommittedProposal{p, sender, false})
 	}

@@ -53,6 +53,7 @@ func (g *Group) stage(a *authenticatedContent, now time.Time) (*StagedCommit, er
 		next.ctx.TreeHash = ch.tree.hash()
 	}
 	if removed {
+		c.removesUs = true
 		return c, nil
 	}
 	next.keys.prune(ch.tree)
@@ -83,7 +84,7 @@ func (g *Group) stage(a *authenticatedContent, now time.Time) (*StagedCommit, er
 
 func (g *Group) newStaged(list []CommittedProposal, ch *change, sender Sender) *StagedCommit {
 	return &StagedCommit{
-		base: g, serial: g.serial, sender: sender, proposals: list, members: ch.tree, ext: ch.ext,
+		base: g, serial: g.serial, epoch: g.ctx.Epoch + 1, sender: sender, proposals: list, members: ch.tree, ext: ch.ext,
 		added: ch.addedLeaves, removed: ch.removed, updated: ch.updated,
 	}
 }

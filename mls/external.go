@@ -50,8 +50,8 @@ func JoinExternal(cfg *Config, gi *GroupInfo, o ExternalOptions, now time.Time) 
 		proposals = append(proposals, Remove{*o.Replace})
 	}
 	for _, id := range o.PSKs {
-		id.Nonce = random(s.nh)
-		proposals = append(proposals, PreSharedKey{id})
+		id.Nonce = nil
+		proposals = append(proposals, withNonce(s, PreSharedKey{id}))
 	}
 	sender := Sender{Type: SenderNewMemberCommit}
 	var list []CommittedProposal
@@ -114,7 +114,7 @@ func ProposeExternal(cs CipherSuite, k *SignaturePrivateKey, index uint32, group
 	if !complete(p) || !p.Type().allowedExternal() {
 		return nil, broken(ErrUsage, "12.1.8", "%T by an external sender", p)
 	}
-	return outsideProposal(s, k, groupID, epoch, Sender{Type: SenderExternal, Index: index}, p)
+	return outsideProposal(s, k, groupID, epoch, Sender{Type: SenderExternal, Index: index}, withNonce(s, p))
 }
 
 func outsideProposal(s *suite, k *SignaturePrivateKey, groupID []byte, epoch uint64, sender Sender, p Proposal) (*Message, error) {

@@ -45,6 +45,7 @@ const (
 	stateActive groupState = iota
 	stateRemoved
 	stateReInit
+	stateWiped
 )
 
 // pastEpoch is what is needed to read late application messages.

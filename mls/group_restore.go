@@ -16,7 +16,7 @@ func UnmarshalGroup(cfg *Config, b []byte) (*Group, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	if g.state > stateReInit {
+	if g.state > stateWiped {
 		return nil, broken(ErrMalformed, "9.2", "stored group in state %d", g.state)
 	}
 	var err error
@@ -102,10 +102,13 @@ func (g *Group) decodeRest(r *reader) {
 
 // checkState makes sure that methods can rely on what they find.
 func (g *Group) checkState() error {
-	if g.state == stateRemoved {
+	if g.gone() {
 		return nil
 	}
 	for _, s := range g.secrets.all() {
+		if s == &g.secrets.exporter && len(*s) == 0 {
+			continue // erased
+		}
 		if len(*s) != g.suite.nh {
 			return broken(ErrMalformed, "8", "stored secret of %d bytes", len(*s))
 		}

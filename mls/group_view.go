@@ -9,9 +9,14 @@ func (g *Group) active() error {
 		return broken(ErrInactive, "12.4.2", "we were removed")
 	case stateReInit:
 		return broken(ErrInactive, "12.4.2", "the group was reinitialized")
+	case stateWiped:
+		return broken(ErrInactive, "9.2", "its keys are wiped")
 	}
 	return nil
 }
+
+// gone reports whether no secrets are left.
+func (g *Group) gone() bool { return g.state == stateRemoved || g.state == stateWiped }
 
 // Member is one leaf that is not blank.
 type Member struct {
@@ -27,9 +32,9 @@ func (t *tree) memberList() []Member {
 	return list
 }
 
-// Members lists the members from the left. It is empty after our removal.
+// Members lists the members from the left. It is empty after our removal and after [Group.Wipe].
 func (g *Group) Members() []Member {
-	if g.state == stateRemoved {
+	if g.gone() {
 		return nil
 	}
 	return g.tree.memberList()
@@ -37,7 +42,7 @@ func (g *Group) Members() []Member {
 
 // Member returns the leaf at i, or nil.
 func (g *Group) Member(i LeafIndex) *LeafNode {
-	if g.state == stateRemoved {
+	if g.gone() {
 		return nil
 	}
 	return g.tree.leaf(i)
@@ -59,13 +64,13 @@ func (g *Group) CipherSuite() CipherSuite { return g.suite.id }
 func (g *Group) Context() GroupContext { return g.ctx }
 
 // Active reports whether the group still takes and gives messages: false after
-// our removal and after a ReInit.
+// our removal, after a ReInit and after [Group.Wipe].
 func (g *Group) Active() bool { return g.state == stateActive }
 
 // RatchetTree encodes the public tree as the ratchet_tree extension has it (RFC
 // 9420 §12.4.3.3), for joiners whose Welcome does not carry it.
 func (g *Group) RatchetTree() []byte {
-	if g.state == stateRemoved {
+	if g.gone() {
 		return nil
 	}
 	return g.tree.append(nil)
@@ -73,13 +78,17 @@ func (g *Group) RatchetTree() []byte {
 
 // Export derives a secret of n bytes, at most 255 hashes, for use outside of MLS
 // (RFC 9420 §8.5). The same label and context give all members of an epoch the
-// same bytes.
+// same bytes. It fails with ErrUsage for a wrong n and after
+// [Group.EraseExporter], and with ErrInactive when the group is gone.
 func (g *Group) Export(label string, context []byte, n int) ([]byte, error) {
-	if g.state == stateRemoved {
+	if g.gone() {
 		return nil, g.active()
 	}
 	if n < 0 || n > 255*g.suite.nh || n > 1<<16-1 || len(label) > 1<<16 {
 		return nil, broken(ErrUsage, "8.5", "cannot export %d bytes", n)
+	}
+	if len(g.secrets.exporter) == 0 {
+		return nil, broken(ErrUsage, "8.5", "exporter_secret is erased")
 	}
 	return g.suite.export(g.secrets.exporter, label, context, n), nil
 }
@@ -91,12 +100,3 @@ func (g *Group) EpochAuthenticator() []byte { return bytes.Clone(g.secrets.authe
 // ResumptionPSK returns the resumption PSK of this epoch (RFC 9420 §8.6), for the
 // PSK function of a group that refers to it. nil after our removal.
 func (g *Group) ResumptionPSK() []byte { return bytes.Clone(g.secrets.resumption) }
-
-// ForgetPast deletes the keys of all former epochs (RFC 9420 §9.2); late
-// application messages of theirs are lost.
-func (g *Group) ForgetPast() {
-	for _, p := range g.past {
-		p.wipe()
-	}
-	g.past = nil
-}

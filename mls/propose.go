@@ -55,6 +55,7 @@ func (g *Group) Propose(p Proposal, authenticatedData []byte, now time.Time) (*M
 	case Update, ExternalInit:
 		return nil, broken(ErrUsage, "12.1", "%s cannot be proposed so", p.Type())
 	}
+	p = withNonce(g.suite, p)
 	// A proposal that could not be committed by itself is a mistake of ours.
 	nobody := Sender{Type: SenderMember, Leaf: ^LeafIndex(0)}
 	ch, err := g.apply([]CommittedProposal{{p, Sender{Type: SenderMember, Leaf: g.own}, false}}, nobody, now)

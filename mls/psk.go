@@ -26,7 +26,18 @@ type PreSharedKeyID struct {
 	Usage   ResumptionPSKUsage // if Type is PSKResumption, as the two below
 	GroupID []byte
 	Epoch   uint64
-	Nonce   []byte // random, KDF.Nh bytes, new for each use
+	// Nonce is random, of KDF.Nh bytes and new for each use. [Group.Commit],
+	// [Group.Propose] and [ProposeExternal] make one where it is nil.
+	Nonce []byte
+}
+
+// withNonce gives a PreSharedKey proposal its nonce, if it has none yet.
+func withNonce(s *suite, p Proposal) Proposal {
+	if psk, ok := p.(PreSharedKey); ok && psk.PSK.Nonce == nil {
+		psk.PSK.Nonce = random(s.nh)
+		return psk
+	}
+	return p
 }
 
 func (id *PreSharedKeyID) append(b []byte) []byte {

@@ -192,6 +192,30 @@ func (t *secretTree) dropHandshake() {
 	}
 }
 
+// drop deletes the keys of one leaf and keeps those of all others: it opens the
+// leaf, so that no subtree is left that leads to it.
+func (t *secretTree) drop(leaf LeafIndex) {
+	if uint64(leaf) >= uint64(t.leaves) {
+		return
+	}
+	f := &found{tree: t, id: ratchetID{leaf, ratchetApplication}}
+	if t.ratchets[f.id] == nil && t.open(f) == nil {
+		t.nodes[f.opened].wipe()
+		delete(t.nodes, f.opened)
+		maps.Copy(t.nodes, f.fresh)
+		for _, r := range f.both {
+			r.wipe()
+		}
+	}
+	for _, kind := range []ratchetKind{ratchetHandshake, ratchetApplication} {
+		id := ratchetID{leaf, kind}
+		if r := t.ratchets[id]; r != nil {
+			r.wipe()
+			delete(t.ratchets, id)
+		}
+	}
+}
+
 func (r *ratchet) wipe() {
 	r.secret.wipe()
 	for _, k := range r.skipped {

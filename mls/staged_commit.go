@@ -7,9 +7,12 @@ import "slices"
 // is as it was. Look at it, apply the application's own rules, then merge it or
 // call Discard.
 type StagedCommit struct {
-	base   *Group
+	base   *Group // nil once merged or discarded, as next
 	serial uint64
 	next   *Group // nil if it removes us
+
+	epoch     uint64 // that it begins
+	removesUs bool
 
 	sender            Sender
 	committer         LeafIndex // in the new tree
@@ -60,10 +63,33 @@ func (c *StagedCommit) Updated() []LeafIndex { return slices.Clone(c.updated) }
 func (c *StagedCommit) HasPath() bool { return c.path }
 
 // RemovesUs reports whether the group ends for us with this Commit.
-func (c *StagedCommit) RemovesUs() bool { return c.next == nil }
+func (c *StagedCommit) RemovesUs() bool { return c.removesUs }
 
 // Epoch is the epoch that the Commit begins.
-func (c *StagedCommit) Epoch() uint64 { return c.base.ctx.Epoch + 1 }
+func (c *StagedCommit) Epoch() uint64 { return c.epoch }
+
+// EpochAuthenticator is [Group.EpochAuthenticator] of the epoch that the Commit
+// begins, KDF.Nh bytes: whoever shows the same has merged it. nil if the Commit
+// removes us, is merged or discarded.
+func (c *StagedCommit) EpochAuthenticator() []byte {
+	if c.next == nil {
+		return nil
+	}
+	return c.next.EpochAuthenticator()
+}
+
+// Export is [Group.Export] in the epoch that the Commit begins, before it is
+// merged. It fails with ErrStale if the Commit is merged or discarded, and with
+// ErrInactive if it removes us.
+func (c *StagedCommit) Export(label string, context []byte, n int) ([]byte, error) {
+	switch {
+	case c.base == nil:
+		return nil, broken(ErrStale, "14", "merged or discarded")
+	case c.next == nil:
+		return nil, broken(ErrInactive, "12.4.2", "we are removed")
+	}
+	return c.next.Export(label, context, n)
+}
 
 // Members lists the members of the new epoch.
 func (c *StagedCommit) Members() []Member { return c.members.memberList() }
@@ -168,24 +194,4 @@ func (g *Group) retireResumption() []resumptionPSK {
 		list = list[:len(list)-1]
 	}
 	return list
-}
-
-// wipe deletes all secrets.
-func (g *Group) wipe() {
-	g.secrets.wipe()
-	g.keys.wipe()
-	g.keys = nil
-	if g.ratchets != nil {
-		g.ratchets.wipe()
-		g.ratchets = nil
-	}
-	for _, u := range g.updates {
-		u.private.wipe()
-	}
-	g.updates, g.proposals = nil, nil
-	g.ForgetPast()
-	for _, r := range g.resumption {
-		r.psk.wipe()
-	}
-	g.resumption = nil
 }

@@ -62,7 +62,7 @@ func (g *Group) UnmarshalStagedCommit(b []byte) (*StagedCommit, error) {
 	if r.err == nil && (epoch != g.ctx.Epoch || !bytes.Equal(interim, g.interim)) {
 		return nil, broken(ErrStale, "14", "staged in another epoch or group")
 	}
-	c := &StagedCommit{base: g, serial: g.serial, sender: decodeSender(r), committer: LeafIndex(r.uint32()), authenticatedData: r.opaque()}
+	c := &StagedCommit{base: g, serial: g.serial, epoch: epoch + 1, sender: decodeSender(r), committer: LeafIndex(r.uint32()), authenticatedData: r.opaque()}
 	in := r.vector()
 	for in.more() {
 		in.room(len(c.proposals), maxListed)
@@ -108,11 +108,12 @@ func (g *Group) UnmarshalStagedCommit(b []byte) (*StagedCommit, error) {
 	if err := r.end(); err != nil {
 		return nil, err
 	}
+	c.removesUs = next == nil
 	if next != nil {
 		if c.next, err = UnmarshalGroup(g.cfg, next); err != nil {
 			return nil, err
 		}
-		if !bytes.Equal(c.next.ctx.GroupID, g.ctx.GroupID) || c.next.ctx.Epoch != g.ctx.Epoch+1 || c.next.state == stateRemoved {
+		if !bytes.Equal(c.next.ctx.GroupID, g.ctx.GroupID) || c.next.ctx.Epoch != g.ctx.Epoch+1 || c.next.gone() {
 			return nil, broken(ErrMalformed, "14", "stored Commit leads elsewhere")
 		}
 	}

@@ -82,6 +82,14 @@ func decodeWelcome(r *reader) *Welcome {
 	return w
 }
 
+// Answers reports whether w has something for kp, so that a client with several
+// KeyPackages knows with which to [Join] (RFC 9420 §12.4.3.1). Nothing is
+// verified.
+func (w *Welcome) Answers(kp *KeyPackage) bool {
+	s, err := kp.CipherSuite.suite()
+	return err == nil && kp.CipherSuite == w.CipherSuite && w.entry(kp.ref(s)) != nil
+}
+
 // entry finds the part of the Welcome that is for a KeyPackage.
 func (w *Welcome) entry(ref []byte) *EncryptedGroupSecrets {
 	for i := range w.Secrets {
