@@ -1,9 +1,6 @@
 package mls
 
-import (
-	"bytes"
-	"slices"
-)
+import "bytes"
 
 // SignOutside signs message, as it is, for another protocol that shares the
 // signature key of a leaf (RFC 9420 §5.1.1 has no such use; a member that proves
@@ -38,15 +35,4 @@ func looksLikeSignContent(message []byte) bool {
 		}
 	}
 	return false
-}
-
-// EpochAuthenticator returns the authenticator of the epoch that c would begin
-// (RFC 9420 §8.7), by which a committer without an ordered Delivery Service can
-// recognize that others took its Commit. nil if c removes us or was merged or
-// discarded.
-func (c *StagedCommit) EpochAuthenticator() []byte {
-	if c.next == nil {
-		return nil
-	}
-	return slices.Clone(c.next.secrets.authenticator)
 }
