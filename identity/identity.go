@@ -1,13 +1,14 @@
 // Package identity holds who a person is in Sotto: one Ed25519 key (RFC 8032)
 // that certifies the keys of the person's devices, and the forms in which
-// people hand the public half around. It follows sections 2.1, 9.2 and 9.3 of
-// the Sotto protocol (version 1).
+// people hand the public half around. It follows sections 2.1, 2.2, 9.2 and 9.3
+// of the Sotto protocol (version 1).
 //
 // Strings of this package are bech32m (BIP 350), in lower case:
 //
 //	contact       sotto 1 | 01 || identity_key[32] || records | checksum
 //	record        type (1) || length (1) || data
 //	private key   sotto-identity- 1 | 01 || seed[32] | checksum
+//	device key    sotto-device- 1 | 01 || seed[32] || not_after[8] | checksum
 //
 // A contact without records has 65 characters. What is signed is never the
 // bare content but, in the presentation language of RFC 9420 §2.1,
