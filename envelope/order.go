@@ -5,11 +5,16 @@ import "encoding/binary"
 // RefObject says that an object sent as bulk has its place in the order here
 // (kind KindRef, Sotto protocol §1.1).
 //
-//	opaque ref[32]; uint8 kind; uint32 size
+//	opaque ref[32]; uint8 kind; uint32 size; opaque group_id<V>; uint64 epoch
+//
+// Group and Epoch say whose order waits for the body: a receiver that lacks it
+// could not know otherwise.
 type RefObject struct {
-	Ref  Ref
-	Kind Kind   // a known one that is ordered or bulk: neither Ref nor Probe
-	Size uint32 // of the body in bytes, 1 to MaxWelcome
+	Ref   Ref
+	Kind  Kind    // a known one that is ordered or bulk: neither Ref nor Probe
+	Size  uint32  // of the body in bytes, 1 to MaxWelcome
+	Group GroupID // never zero
+	Epoch uint64  // that the Commit ends
 }
 
 // RefOf returns the ref of an object of this kind and body.
@@ -18,7 +23,8 @@ func RefOf(kind Kind, body []byte) Ref { return Object{Kind: kind, Body: body}.R
 // Append appends the body.
 func (o RefObject) Append(dst []byte) []byte {
 	dst = append(append(dst, o.Ref[:]...), byte(o.Kind))
-	return binary.BigEndian.AppendUint32(dst, o.Size)
+	dst = binary.BigEndian.AppendUint32(dst, o.Size)
+	return binary.BigEndian.AppendUint64(o.Group.append(dst), o.Epoch)
 }
 
 // ParseRef reads a body of kind KindRef, all of it. Nothing aliases b.
@@ -28,6 +34,7 @@ func ParseRef(b []byte) (RefObject, error) {
 	r.fixed(o.Ref[:])
 	o.Kind = Kind(r.uint8())
 	o.Size = r.uint32()
+	o.Group, o.Epoch = r.group(), r.uint64()
 	r.need(r.err != nil || o.Kind.Known() && o.Kind != KindRef && o.Kind != KindProbe && o.Size >= 1 && o.Size <= MaxWelcome)
 	if err := r.end(); err != nil {
 		return RefObject{}, err
