@@ -40,6 +40,7 @@ sframe                pure
 identity              pure
 envelope              pure    opus
 carrier               pure    envelope
+audience              pure    mls envelope identity
 e2ee                  pure    sframe envelope golang.org/x/crypto golang.org/x/text
 endpoint              pure    e2ee carrier envelope opus mumble/mirror mumble/control mumble/mumblepb mumble/voice google.golang.org/protobuf
 
@@ -70,7 +71,7 @@ var clockFunctions = []string{"Now", "Since", "Until", "Sleep", "After", "AfterF
 
 // keyRooms hold what protects people. The server reaches none of them, neither
 // directly nor through others: nobody can hand it a key by accident.
-var keyRooms = []string{"e2ee", "sframe", "mls", "trust", "keystore"}
+var keyRooms = []string{"audience", "e2ee", "sframe", "mls", "trust", "keystore"}
 
 type room struct {
 	kind  string // pure, edge or exempt

@@ -1,0 +1,193 @@
+package audience
+
+import (
+	"time"
+
+	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/identity"
+	"github.com/sotto-voip/sotto/mls"
+)
+
+// view is what a member's Beacon says of its history.
+type view struct {
+	epoch uint64
+	now   [16]byte
+	past  [][envelope.PastLen]byte
+	at    time.Time
+}
+
+// digest returns the first eight bytes of D(e) that the Beacon names.
+func (v *view) digest(e uint64) ([8]byte, bool) {
+	switch {
+	case e == v.epoch:
+		return [8]byte(v.now[:8]), true
+	case e < v.epoch && v.epoch-e <= uint64(len(v.past)):
+		return v.past[v.epoch-e-1], true
+	}
+	return [8]byte{}, false
+}
+
+func (m *Machine) beaconPace(now time.Time, g *group) time.Duration {
+	d := beaconEvery
+	switch {
+	case g.kind == envelope.AudienceDirect && now.Sub(g.usedAt) < directActive:
+		d = beaconDirect
+	case g.kind == envelope.AudienceDirect:
+		d = directIdle
+	case m.regime == RegimeNoEcho:
+		d = beaconEveryN
+	}
+	return between(d*9/10, d*11/10)
+}
+
+// runBeacon sends our Beacon when it is due: to all Sotto sessions of the
+// audience, members or not (§6.4).
+func (m *Machine) runBeacon(now time.Time, g *group) {
+	if m.groups[g.id] != g || g.beaconAt.IsZero() || !m.reached(now, g.beaconAt) {
+		return
+	}
+	g.beaconAt = now.Add(m.beaconPace(now, g))
+	m.due(g.beaconAt)
+	m.sendBeacon(now, g, append(m.sottosOf(g), g.sessions()...))
+}
+
+func (m *Machine) sendBeacon(now time.Time, g *group, to []uint32) {
+	g.beaconSeq++
+	sum, _ := g.digestAt(g.epoch())
+	b := envelope.Beacon{
+		Group: g.id, Suite: uint16(g.suite), Epoch: g.epoch(), Leaf: g.own, Seq: g.beaconSeq, Now: [16]byte(sum[:16]),
+	}
+	for i := len(g.digests) - 2; i >= 0 && len(b.Past) < envelope.MaxPast; i-- {
+		if g.digests[i].epoch != g.epoch()-uint64(len(b.Past))-1 {
+			break
+		}
+		b.Past = append(b.Past, [envelope.PastLen]byte(g.digests[i].sum[:envelope.PastLen]))
+	}
+	var err error
+	if b.Signature, err = m.sign(g.suite, identity.LabelBeacon, b.SignedContent()); err != nil {
+		return
+	}
+	m.send(to, envelope.Object{Kind: envelope.KindBeacon, Body: b.Append(nil)}, PriorityBeacon, false, sent{})
+}
+
+// receivedBeacon: somebody says which epoch of which group it is in.
+func (m *Machine) receivedBeacon(now time.Time, q *peer, body []byte) {
+	b, err := envelope.ParseBeacon(body)
+	if err != nil {
+		m.stats.Malformed++
+		return
+	}
+	if !q.beacons.take(now) {
+		m.stats.Limited++
+		return
+	}
+	m.seesSotto(q)
+	g := m.groups[b.Group]
+	if g == nil {
+		m.foreignBeacon(now, q, b)
+		return
+	}
+	if p := g.place; p != nil {
+		p.forgetForeign(q.session)
+	}
+	l := m.signerOf(g, q, b)
+	if l == nil {
+		// A leaf that our tree does not have: of another branch, or made up. It can
+		// make us ask, and nothing else.
+		m.stats.Unverified++
+		if g.place != nil && g.bySession(q.session) == nil {
+			m.strangeBeacon(now, g, q, b)
+		}
+		return
+	}
+	if int64(b.Seq) <= l.seq {
+		m.stats.Stale++
+		return
+	}
+	l.seq = int64(b.Seq)
+	l.beacon = &view{epoch: b.Epoch, now: b.Now, past: b.Past, at: now}
+	m.evidence(now, g, b)
+	m.compare(now, g, l)
+}
+
+// signerOf returns the member whose signature a Beacon bears, by the key that we
+// know at its leaf, now or in the last epochs. The session that the server names
+// must be the one that the leaf claims.
+func (m *Machine) signerOf(g *group, q *peer, b envelope.Beacon) *leaf {
+	if l := g.leaves[b.Leaf]; l != nil && verify(g.suite, l.key, identity.LabelBeacon, b.SignedContent(), b.Signature) {
+		if l.session() != q.session || mls.CipherSuite(b.Suite) != g.suite {
+			m.stats.Attribution++
+			return nil
+		}
+		return l
+	}
+	for _, f := range g.former {
+		if f.index == b.Leaf && verify(g.suite, f.key, identity.LabelBeacon, b.SignedContent(), b.Signature) {
+			// Removed here, and it does not know: it is behind or on another branch.
+			return &leaf{index: b.Leaf, ext: envelope.SottoLeaf{Session: q.session}, key: f.key, seq: -1, gone: g.epochAt}
+		}
+	}
+	return nil
+}
+
+// evidence: where nothing is echoed, a member that is in the epoch which our
+// Commit makes has taken it (§6.3).
+func (m *Machine) evidence(now time.Time, g *group, b envelope.Beacon) {
+	w := g.pending
+	if m.regime == RegimeNoEcho && w != nil && b.Epoch == w.epoch+1 && g.epoch() == w.epoch && [16]byte(w.digest[:16]) == b.Now {
+		m.takeOwn(now, g)
+	}
+}
+
+// compare holds a member's history against ours at the latest epoch that both
+// name (§6.5).
+func (m *Machine) compare(now time.Time, g *group, l *leaf) {
+	v := l.beacon
+	for e := min(v.epoch, g.epoch()); ; e-- {
+		ours, ok := g.digestAt(e)
+		theirs, named := v.digest(e)
+		if ok && named {
+			if e == v.epoch && [16]byte(ours[:16]) != v.now || [8]byte(ours[:8]) != theirs {
+				m.forked(now, g, l, v)
+				return
+			}
+			break
+		}
+		if e == 0 || g.epoch()-e > maxHistory || v.epoch-e > maxHistory {
+			m.forked(now, g, l, v) // nothing in common
+			return
+		}
+	}
+	m.agrees(now, g, l)
+	switch {
+	case v.epoch > g.epoch():
+		m.fallBehind(now, g, l.session())
+	case v.epoch == g.epoch():
+		m.hear(now, g, l)
+		l.behindAt = time.Time{}
+		if q := m.peers[l.session()]; q != nil {
+			q.hello = nil // it is in, whatever it asked for before
+		}
+	default:
+		if l.behindAt.IsZero() {
+			l.behindAt = now
+		}
+	}
+}
+
+// hear notes a proof that a member follows.
+func (m *Machine) hear(now time.Time, g *group, l *leaf) {
+	if now.After(l.heard) {
+		l.heard = now
+	}
+}
+
+// proof: a frame of a member opened under our epoch's keys.
+func (m *Machine) proof(now time.Time, in Proof) {
+	if g := m.groups[in.Group]; g != nil && in.Epoch == g.epoch() {
+		if l := g.leaves[in.Leaf]; l != nil {
+			m.hear(now, g, l)
+			l.behindAt = time.Time{}
+		}
+	}
+}

@@ -1,0 +1,368 @@
+package audience
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/mls"
+)
+
+// pending is our Commit that waits to take effect. Until then nothing changes, for
+// us either (§6.1).
+type pending struct {
+	staged *mls.StagedCommit
+	token  uint64 // of the Send whose echo is its place in the order
+	object envelope.Object
+	ref    envelope.Ref
+	epoch  uint64 // that it ends
+	digest [32]byte
+	at     time.Time
+	tries  int
+}
+
+// needs is what a group wants committed.
+type needs struct {
+	removes  []*leaf
+	adds     []*peer
+	lock     bool
+	removeAt time.Time
+	addAt    time.Time
+	updateAt time.Time // after a burst of path-less Adds, or our own turn
+	own      bool      // the update is our own renewal, whatever our rank
+}
+
+func (n needs) any() bool {
+	return len(n.removes) > 0 || len(n.adds) > 0 || n.lock || !n.updateAt.IsZero()
+}
+
+// look finds out what the group needs.
+func (m *Machine) look(now time.Time, g *group) needs {
+	var n needs
+	earliest := func(at *time.Time, t time.Time) {
+		if at.IsZero() || t.Before(*at) {
+			*at = t
+		}
+	}
+	for _, l := range g.sorted() {
+		if l.index != g.own && (l.leaving || !l.gone.IsZero()) {
+			n.removes = append(n.removes, l)
+			earliest(&n.removeAt, l.gone)
+		}
+	}
+	if g.place != nil {
+		for _, h := range g.place.Hearers {
+			if q := m.peers[h.Session]; q != nil && m.mayAdd(now, g, h, q) {
+				n.adds = append(n.adds, q)
+				earliest(&n.addAt, q.hello.at)
+			}
+		}
+	}
+	n.lock = g.lock != nil
+	if !g.burst.IsZero() {
+		n.updateAt = g.burst
+	}
+	renewAt := latest(g.renewAt, g.pathAt.Add(updateGap))
+	if len(g.leaves) > 1 && (n.updateAt.IsZero() || renewAt.Before(n.updateAt)) {
+		n.updateAt, n.own = renewAt, true
+	}
+	if len(g.leaves) == 1 {
+		n.updateAt = time.Time{} // nobody to renew against
+	}
+	return n
+}
+
+// mayAdd reports whether q's Hello can be committed in g (§4).
+func (m *Machine) mayAdd(now time.Time, g *group, h Hearer, q *peer) bool {
+	w := q.hello
+	if w == nil || now.Sub(w.at) > helloLife || w.kp.CipherSuite != g.suite || w.leaf.Role != h.Role || !g.place.hasChannel(w.leaf.Channel) {
+		return false
+	}
+	if w.Reason == envelope.HelloMerge && w.KnownGroup == g.id {
+		return false // it moves away from here
+	}
+	if w.checked && w.sound.KeyPackage() == nil {
+		return false
+	}
+	old := g.bySession(q.session)
+	if old == nil {
+		return g.ext.Flags&envelope.FlagLocked == 0 && (len(g.leaves) < maxMembers)
+	}
+	// A Welcome may still be under way to who was just added, and says it again.
+	return w.Reason != envelope.HelloJoin || !old.heard.IsZero() || !old.gone.IsZero() || m.reached(now, old.added.Add(welcomeGrace))
+}
+
+// mayReplace: with equal identity and device always, with others only after the
+// server showed the old user gone (§4).
+func mayReplace(old *leaf, w *hello) bool {
+	return old.who.Identity == w.who.Identity && old.who.Device == w.who.Device || !old.gone.IsZero()
+}
+
+// runCommit commits what is due when it is our turn (§6.1).
+func (m *Machine) runCommit(now time.Time, g *group) {
+	if m.groups[g.id] != g {
+		return
+	}
+	if g.pending != nil {
+		m.runPending(now, g)
+		return
+	}
+	if g.stall != nil {
+		return
+	}
+	n := m.look(now, g)
+	if !n.any() {
+		return
+	}
+	if at := m.turn(now, g, n); !m.reached(now, at) {
+		return
+	}
+	m.commit(now, g, n)
+}
+
+// turn is when we are to commit.
+func (m *Machine) turn(now time.Time, g *group, n needs) time.Time {
+	rank := time.Duration(m.rank(now, g)) * m.rankStep()
+	var at time.Time
+	earliest := func(t time.Time) {
+		if at.IsZero() || t.Before(at) {
+			at = t
+		}
+	}
+	since := func(t time.Time) time.Time { return latest(t, g.epochAt) }
+	if len(n.removes) > 0 {
+		t := since(n.removeAt)
+		if g.removal {
+			t = latest(t, g.committed.Add(commitEvery))
+		}
+		earliest(t.Add(rank))
+	}
+	if len(n.adds) > 0 {
+		earliest(latest(since(n.addAt.Add(batchAdds)), g.committed.Add(m.addPause(g))).Add(rank))
+	}
+	if n.lock {
+		earliest(g.committed.Add(commitEvery))
+	}
+	if !n.updateAt.IsZero() {
+		t := latest(n.updateAt, g.committed.Add(commitEvery))
+		if !n.own {
+			t = t.Add(rank)
+		}
+		earliest(t)
+	}
+	return latest(at, g.blockedAt)
+}
+
+// addPause: at most one Commit a second; a group of ourselves alone has nobody who
+// could be flooded.
+func (m *Machine) addPause(g *group) time.Duration {
+	if g.alone() {
+		return 0
+	}
+	return commitEvery
+}
+
+// commit makes a Commit of all that is due: Removes first, then Adds.
+func (m *Machine) commit(now time.Time, g *group, n needs) {
+	var proposals []mls.Proposal
+	removed := map[uint32]bool{}
+	remove := func(l *leaf) {
+		if !removed[l.index] {
+			removed[l.index] = true
+			proposals = append(proposals, mls.Remove{Removed: mls.LeafIndex(l.index)})
+		}
+	}
+	for _, l := range n.removes {
+		if len(proposals) < maxProposals/2 {
+			remove(l)
+		}
+	}
+	var adds []mls.Proposal
+	for _, q := range n.adds {
+		if len(proposals)+len(adds)+3 > maxProposals || len(g.leaves)-len(removed)+len(adds) >= maxMembers {
+			break
+		}
+		if !m.check(now, q) {
+			continue
+		}
+		old := g.bySession(q.session)
+		if old != nil && !removed[old.index] && !mayReplace(old, q.hello) {
+			continue
+		}
+		if g.ext.Admission != envelope.AdmitPresent && old == nil && (m.cfg.Admit == nil || !m.cfg.Admit(q.hello.who)) {
+			m.emit(Notice{Code: NoticeNotAdded, Place: g.index(), Session: q.session})
+			q.hello = nil
+			continue
+		}
+		if old != nil {
+			remove(old)
+		}
+		adds = append(adds, q.hello.sound.Add())
+	}
+	if len(adds) > 0 && g.ext.Flags&envelope.FlagPSKRequired != 0 {
+		adds = append(adds, mls.PreSharedKey{PSK: mls.PreSharedKeyID{Type: mls.PSKExternal, ID: g.ext.PSKID[:]}})
+	}
+	proposals = append(proposals, adds...)
+	if n.lock {
+		proposals = append(proposals, m.lockProposal(g))
+	}
+	update := !n.updateAt.IsZero() && !now.Before(n.updateAt)
+	if len(proposals) == 0 && !update {
+		if len(n.adds) > 0 {
+			g.blockedAt = now.Add(rankStep) // what was said was not true, or not yet checked
+		}
+		return
+	}
+	path := mls.PathAlways
+	if len(adds) > 0 && len(removed) == 0 && !n.lock {
+		path = mls.PathIfRequired
+	}
+	m.propose(now, g, proposals, path, len(removed) > 0)
+}
+
+// lockProposal changes the flag "locked" and nothing else.
+func (m *Machine) lockProposal(g *group) mls.Proposal {
+	ext := g.ext
+	ext.Flags &^= envelope.FlagLocked
+	if *g.lock {
+		ext.Flags |= envelope.FlagLocked
+	}
+	list := slices.Clone(g.mls.Context().Extensions)
+	for i, e := range list {
+		if e.Type == mls.ExtensionType(envelope.ExtensionGroup) {
+			list[i].Data = ext.Append(nil)
+		}
+	}
+	return mls.GroupContextExtensions{Extensions: list}
+}
+
+// propose stages our Commit and sends it.
+func (m *Machine) propose(now time.Time, g *group, proposals []mls.Proposal, path mls.PathPolicy, removes bool) {
+	staged, err := g.mls.Commit(mls.CommitOptions{Proposals: proposals, Path: path, JoinersPerWelcome: maxJoiners}, now)
+	if err == nil {
+		err = m.checkCommit(g, staged)
+	}
+	if err != nil {
+		m.stats.Invalid++
+		g.blockedAt = now.Add(commitAgain)
+		m.dropHellos(g)
+		return
+	}
+	o := envelope.Object{Kind: envelope.KindMLSMessage, Body: staged.Message().Marshal()}
+	if len(o.Body) > maxCommit {
+		staged.Discard()
+		g.blockedAt = now.Add(commitAgain)
+		return
+	}
+	w := &pending{
+		staged: staged, object: o, ref: o.Ref(), epoch: g.epoch(), at: now,
+		digest: digestOf(g.id, g.epoch()+1, staged.EpochAuthenticator()),
+	}
+	g.pending = w
+	if g.alone() {
+		m.takeOwn(now, g) // nobody else has an order to agree on
+		return
+	}
+	priority := PriorityUpdate
+	switch {
+	case removes:
+		priority = PriorityRemove
+	case len(proposals) > 0:
+		priority = PriorityAdd
+	}
+	w.token = m.sendCommit(g, g.sessions(), o, g.epoch(), priority)
+	if w.token == 0 {
+		m.takeOwn(now, g) // none of them is on the server any more
+	}
+}
+
+// dropHellos forgets what could not be committed, so that one bad KeyPackage does
+// not stop the others for ever. Whoever means it says Hello again.
+func (m *Machine) dropHellos(g *group) {
+	if g.place == nil {
+		return
+	}
+	for _, h := range g.place.Hearers {
+		if q := m.peers[h.Session]; q != nil {
+			q.hello = nil
+		}
+	}
+}
+
+// sendCommit sends a Commit in the order: itself, or where it is too long for
+// that its body beside the order first and then a Ref (§6.2). The token is that of
+// what is ordered.
+func (m *Machine) sendCommit(g *group, to []uint32, o envelope.Object, epoch uint64, priority Priority) uint64 {
+	why := sent{purpose: forCommit, group: g.id, epoch: epoch}
+	if m.regime != RegimeEcho || len(o.Body) <= maxOrdered {
+		return m.send(to, o, priority, false, why)
+	}
+	m.send(to, o, priority, true, sent{})
+	ref := envelope.RefObject{Ref: o.Ref(), Kind: o.Kind, Size: uint32(len(o.Body)), Group: g.id, Epoch: epoch}
+	return m.send(to, envelope.Object{Kind: envelope.KindRef, Body: ref.Append(nil)}, priority, false, why)
+}
+
+// ownEcho: our Commit came back, first in the order for its epoch.
+func (m *Machine) ownEcho(now time.Time, g *group, token uint64) {
+	w := g.pending
+	if w == nil || w.token != token || w.epoch != g.epoch() || m.regime == RegimeNoEcho {
+		return
+	}
+	if g.stall != nil {
+		// Another Ref stands before it; its body decides.
+		g.stall.own = true
+		return
+	}
+	m.takeOwn(now, g)
+}
+
+func (m *Machine) takeOwn(now time.Time, g *group) {
+	w := g.pending
+	g.pending = nil
+	m.stats.Commits++
+	g.blockedAt = time.Time{}
+	m.take(now, g, w.staged, w.object, m.session)
+}
+
+// commitFailed: the server does not pass our Commit on (§6.2).
+func (m *Machine) commitFailed(now time.Time, g *group, token uint64) {
+	if g.pending == nil || g.pending.token != token {
+		return
+	}
+	m.discard(g)
+	g.blockedAt = now.Add(commitAgain)
+	m.emit(Notice{Code: NoticeNoCommit, Place: g.index()})
+}
+
+// discard gives our pending Commit up.
+func (m *Machine) discard(g *group) {
+	w := g.pending
+	g.pending = nil
+	w.staged.Discard()
+	if w.token != 0 {
+		delete(m.tokens, w.token)
+		m.emit(Cancel{w.token})
+	}
+}
+
+// runPending waits for evidence where there is no echo: the same bytes twice more,
+// then it is given up (§6.3). With an echo the carrier says Failed.
+func (m *Machine) runPending(now time.Time, g *group) {
+	w := g.pending
+	if m.regime != RegimeNoEcho || !m.reached(now, w.at.Add(evidenceWait)) {
+		return
+	}
+	w.tries++
+	if w.tries >= evidenceTries {
+		token := w.token
+		m.commitFailed(now, g, token)
+		return
+	}
+	w.at = now
+	delete(m.tokens, w.token)
+	if w.token = m.sendCommit(g, g.sessions(), w.object, w.epoch, PriorityRemove); w.token == 0 {
+		m.takeOwn(now, g)
+		return
+	}
+	m.due(w.at.Add(evidenceWait))
+}

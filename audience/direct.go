@@ -1,0 +1,199 @@
+package audience
+
+import (
+	"bytes"
+	"crypto/rand"
+	"slices"
+	"time"
+
+	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/mls"
+)
+
+// opening is a direct group that waits for KeyPackages (§4).
+type opening struct {
+	token    uint64
+	group    envelope.GroupID
+	suite    mls.CipherSuite
+	sessions []uint32
+	requests map[envelope.Ref]uint32
+	replies  map[uint32]mls.VerifiedKeyPackage
+	until    time.Time
+}
+
+// openDirect finds the direct group of exactly these people, or asks them for
+// KeyPackages: on request and for this group only, so that nobody can place them
+// elsewhere.
+func (m *Machine) openDirect(now time.Time, in OpenDirect) {
+	to := m.present(in.Sessions)
+	if m.session == 0 || len(to) == 0 || len(to) > maxDirectPeople {
+		m.emit(DirectFailed{Token: in.Token, Missing: in.Sessions})
+		return
+	}
+	if g := m.directOf(to); g != nil {
+		g.usedAt = now
+		m.emit(DirectReady{Token: in.Token, Group: g.id})
+		return
+	}
+	if len(m.direct) >= maxReplies || m.countDirect() >= maxDirect {
+		m.emit(DirectFailed{Token: in.Token, Missing: to})
+		return
+	}
+	o := &opening{
+		token: in.Token, group: newGroupID(), suite: m.cfg.Suites[0], sessions: to, until: now.Add(directAsk),
+		requests: map[envelope.Ref]uint32{}, replies: map[uint32]mls.VerifiedKeyPackage{},
+	}
+	m.direct[in.Token] = o
+	for _, s := range to {
+		r := envelope.KeyPackageRequest{Audience: envelope.AudienceDirect, Group: o.group, Suite: uint16(o.suite)}
+		rand.Read(r.Nonce[:])
+		object := envelope.Object{Kind: envelope.KindKeyPackageRequest, Body: r.Append(nil)}
+		o.requests[object.Ref()] = s
+		m.emit(Expect{From: s, Kind: envelope.KindKeyPackageReply})
+		m.send([]uint32{s}, object, PriorityHello, false, sent{})
+	}
+}
+
+// directOf is a direct group that we hold with exactly these sessions; of two the
+// one with the smaller id.
+func (m *Machine) directOf(to []uint32) *group {
+	for _, g := range m.sortedGroups() {
+		if g.kind == envelope.AudienceDirect && slices.Equal(g.sessions(), to) &&
+			!slices.ContainsFunc(g.sorted(), func(l *leaf) bool { return !l.gone.IsZero() || l.leaving }) {
+			return g
+		}
+	}
+	return nil
+}
+
+func (m *Machine) countDirect() int {
+	n := 0
+	for _, g := range m.groups {
+		if g.kind == envelope.AudienceDirect {
+			n++
+		}
+	}
+	return n
+}
+
+// receivedRequest answers with a KeyPackage that may join this group only, one per
+// ten seconds and requester (§2.6).
+func (m *Machine) receivedRequest(now time.Time, q *peer, o envelope.Object) {
+	r, err := envelope.ParseKeyPackageRequest(o.Body)
+	if err != nil || r.Audience != envelope.AudienceDirect || r.Group.IsZero() {
+		m.stats.Malformed++
+		return
+	}
+	m.seesSotto(q)
+	if !m.supports(mls.CipherSuite(r.Suite)) || m.groups[r.Group] != nil {
+		m.stats.Unknown++
+		return
+	}
+	out := 0
+	for _, x := range m.offers {
+		if x.place == nil {
+			out++
+		}
+	}
+	b := m.requests[q.session]
+	if b == nil {
+		b = &bucket{rate: replyEvery, burst: 3}
+		m.requests[q.session] = b
+	}
+	if out >= maxReplies || m.countDirect() >= maxDirect || !b.take(now) {
+		m.stats.Limited++
+		return
+	}
+	own, err := m.newOffer(now, mls.CipherSuite(r.Suite), nil, r.Group, q.session)
+	if err != nil {
+		return
+	}
+	reply := envelope.KeyPackageReply{Request: o.Ref(), KeyPackage: own.KeyPackage.Marshal()}
+	m.emit(Expect{From: q.session, Kind: envelope.KindWelcome})
+	m.send([]uint32{q.session}, envelope.Object{Kind: envelope.KindKeyPackageReply, Body: reply.Append(nil)}, PriorityHello, false, sent{})
+}
+
+// receivedReply takes a KeyPackage that we asked for.
+func (m *Machine) receivedReply(now time.Time, q *peer, body []byte) {
+	r, err := envelope.ParseKeyPackageReply(body)
+	if err != nil {
+		m.stats.Malformed++
+		return
+	}
+	for _, o := range m.direct {
+		if s, ok := o.requests[r.Request]; !ok || s != q.session {
+			continue
+		}
+		if _, again := o.replies[q.session]; again || !m.verified.take(now) {
+			m.stats.Limited++
+			return
+		}
+		kp, err := mls.ParseKeyPackage(bytes.Clone(r.KeyPackage))
+		if err != nil {
+			m.stats.Malformed++
+			return
+		}
+		sound, err := kp.Verify(m.mlsConfig(nil), now)
+		if err != nil || kp.CipherSuite != o.suite {
+			m.stats.Unverified++
+			return
+		}
+		l, _, err := m.readLeaf(kp.LeafNode)
+		if err != nil || l.Session != q.session || l.Audience != envelope.AudienceDirect || l.ForGroup != o.group {
+			m.stats.Attribution++
+			return
+		}
+		m.seesSotto(q)
+		o.replies[q.session] = sound
+		m.again = true
+		return
+	}
+	m.stats.Stale++
+}
+
+// runDirect founds the groups for which everybody has answered, and gives those up
+// that wait too long.
+func (m *Machine) runDirect(now time.Time) {
+	tokens := make([]uint64, 0, len(m.direct))
+	for t := range m.direct {
+		tokens = append(tokens, t)
+	}
+	slices.Sort(tokens)
+	for _, t := range tokens {
+		o := m.direct[t]
+		switch {
+		case len(o.replies) == len(o.sessions):
+			delete(m.direct, t)
+			m.foundDirect(now, o)
+		case m.reached(now, o.until):
+			delete(m.direct, t)
+			m.emit(DirectFailed{Token: o.token, Missing: slices.DeleteFunc(slices.Clone(o.sessions), func(s uint32) bool {
+				_, ok := o.replies[s]
+				return ok
+			})})
+		}
+	}
+}
+
+// foundDirect makes the group with one Commit, and sends the Welcome (§4).
+func (m *Machine) foundDirect(now time.Time, o *opening) {
+	fail := func() { m.emit(DirectFailed{Token: o.token, Missing: o.sessions}) }
+	ext := envelope.SottoGroup{Audience: envelope.AudienceDirect, Anchor: envelope.NoChannel, Server: m.cfg.Server}
+	mg, err := m.newGroup(now, o.suite, o.group, nil, ext)
+	if err != nil {
+		fail()
+		return
+	}
+	g := m.install(now, mg, nil, false)
+	var adds []mls.Proposal
+	for _, s := range o.sessions {
+		adds = append(adds, o.replies[s].Add())
+	}
+	m.propose(now, g, adds, mls.PathIfRequired, false)
+	if m.groups[g.id] != g || g.epoch() != 1 {
+		m.drop(g, LostBroken, 0)
+		fail()
+		return
+	}
+	m.emit(DirectReady{Token: o.token, Group: g.id})
+}

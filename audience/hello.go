@@ -1,0 +1,246 @@
+package audience
+
+import (
+	"bytes"
+	"crypto/rand"
+	"time"
+
+	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/identity"
+	"github.com/sotto-voip/sotto/mls"
+)
+
+// hello is somebody's wish to be added, unverified until a committer looks at it.
+type hello struct {
+	envelope.Hello
+	kp   *mls.KeyPackage
+	leaf envelope.SottoLeaf
+	ref  envelope.Ref
+	at   time.Time
+
+	checked bool // verified, or found false
+	sound   mls.VerifiedKeyPackage
+	who     Who
+}
+
+// helloLife is how long a Hello counts: its sender says it again.
+const helloLife = 70 * time.Second
+
+// joining is our own Hello, and what became of it.
+type joining struct {
+	object  envelope.Object
+	suite   mls.CipherSuite
+	toAll   bool // went to everybody here, and goes to who else runs Sotto
+	token   uint64
+	sentAt  time.Time
+	placed  time.Time // when its echo came, or it was handed over
+	sign    time.Time // last sign that somebody is about to add us
+	tries   int
+	retryAt time.Time
+}
+
+// offer is a KeyPackage of ours that is out, for one Welcome.
+type offer struct {
+	own   *mls.OwnKeyPackage
+	at    time.Time
+	place *place           // nil for a direct group
+	group envelope.GroupID // the only one that it may join; zero for any
+	to    uint32           // who asked for it
+}
+
+func (p *place) stopJoining() { p.joining = nil }
+
+// runJoining sends the Hello that is due, and founds when it is our turn (§4).
+func (m *Machine) runJoining(now time.Time, p *place) {
+	if !m.want || p.stopped || p.group != nil && p.joining == nil {
+		return
+	}
+	to := m.sottos(p)
+	if len(to) == 0 {
+		p.stopJoining() // nobody is here to hear it
+		return
+	}
+	j := p.joining
+	if j == nil {
+		m.sayHello(now, p, p.reason, to, true)
+		return
+	}
+	if m.reached(now, j.retryAt) {
+		if p.group != nil {
+			// We stay where we are; the reason is looked at again.
+			p.stopJoining()
+			m.again = true
+			return
+		}
+		m.sayHello(now, p, p.reason, to, true)
+		return
+	}
+	m.runFounding(now, p)
+}
+
+// sayHello sends a Hello with a fresh KeyPackage.
+func (m *Machine) sayHello(now time.Time, p *place, reason envelope.HelloReason, to []uint32, toAll bool) {
+	tries, placed := 0, time.Time{}
+	if p.joining != nil {
+		// A Hello said again keeps the time of the first (§4).
+		tries, placed = p.joining.tries, p.joining.placed
+	}
+	cs := m.suiteHere(p)
+	own, err := m.newOffer(now, cs, p, envelope.GroupID{}, 0)
+	if err != nil {
+		return
+	}
+	h := envelope.Hello{
+		MaxVersion: 1, Regime: m.helloRegime(), Suites: m.suites(), Reason: reason,
+		KnownGroup: p.known, Epoch: p.epoch, KeyPackage: own.KeyPackage.Marshal(),
+	}
+	rand.Read(h.Nonce[:])
+	if h.Signature, err = m.sign(cs, identity.LabelHello, h.SignedContent()); err != nil {
+		return
+	}
+	o := envelope.Object{Kind: envelope.KindHello, Body: h.Append(nil)}
+	p.joining = &joining{object: o, suite: cs, toAll: toAll, sentAt: now, tries: tries + 1, placed: placed}
+	p.joining.retryAt = now.Add(patience(tries))
+	p.joining.token = m.send(to, o, PriorityHello, false, sent{purpose: forHello, place: p})
+	for _, s := range to {
+		m.emit(Expect{From: s, Kind: envelope.KindWelcome})
+	}
+	m.again = true
+}
+
+// patience is how long to wait for a Welcome before the next Hello: 3, 3, 6, 12 ...
+// 60 s, spread a little so that many do not speak at once.
+func patience(tries int) time.Duration {
+	d := helloPatience
+	for i := 1; i < tries && d < helloPatience2; i++ {
+		d *= 2
+	}
+	d = min(d, helloPatience2)
+	return between(d, d+d/8)
+}
+
+// newOffer makes a KeyPackage of ours (§2.6).
+func (m *Machine) newOffer(now time.Time, cs mls.CipherSuite, p *place, group envelope.GroupID, to uint32) (*mls.OwnKeyPackage, error) {
+	leaf := envelope.SottoLeaf{Audience: envelope.AudienceDirect, Channel: envelope.NoChannel, ForGroup: group}
+	if p != nil {
+		leaf.Audience, leaf.Channel, leaf.Role = envelope.AudienceChannel, p.Channel, p.Role
+	} else if len(m.places) > 0 {
+		leaf.Channel = m.places[0].Channel
+	}
+	profile, err := m.profile(cs, leaf)
+	if err != nil {
+		return nil, err
+	}
+	own, err := mls.NewKeyPackage(cs, profile, lifetime(now))
+	if err != nil {
+		return nil, err
+	}
+	m.offers = append(m.offers, &offer{own: own, at: now, place: p, group: group, to: to})
+	return own, nil
+}
+
+func (m *Machine) helloRegime() envelope.HelloRegime {
+	switch m.regime {
+	case RegimeEcho:
+		return envelope.HelloRegimeE
+	case RegimeTextEcho:
+		return envelope.HelloRegimeT
+	}
+	return envelope.HelloRegimeN
+}
+
+// suiteHere is the suite of the group that is here, or what we found with.
+func (m *Machine) suiteHere(p *place) mls.CipherSuite {
+	if f := p.heaviest(); f != nil && m.supports(f.suite) {
+		return f.suite
+	}
+	if p.group != nil {
+		return p.group.suite
+	}
+	return m.cfg.Suites[0]
+}
+
+func (m *Machine) supports(cs mls.CipherSuite) bool {
+	for _, s := range m.cfg.Suites {
+		if s == cs {
+			return true
+		}
+	}
+	return false
+}
+
+// helloPlaced: our Hello has its place in the order.
+func (m *Machine) helloPlaced(now time.Time, p *place, token uint64) {
+	if p == nil || p.joining == nil || p.joining.token != token || !p.joining.placed.IsZero() {
+		return
+	}
+	p.joining.placed = now
+}
+
+// receivedHello notes that somebody wants in. Nothing is verified yet: that is for
+// whoever commits it.
+func (m *Machine) receivedHello(now time.Time, q *peer, body []byte) {
+	h, err := envelope.ParseHello(body)
+	if err != nil {
+		m.stats.Malformed++
+		return
+	}
+	if !q.hellos.take(now) {
+		m.stats.Limited++
+		return
+	}
+	kp, err := mls.ParseKeyPackage(bytes.Clone(h.KeyPackage))
+	if err != nil {
+		m.stats.Malformed++
+		return
+	}
+	data, ok := extension(kp.LeafNode.Extensions, envelope.ExtensionLeaf)
+	if !ok {
+		m.stats.Malformed++
+		return
+	}
+	leaf, err := envelope.ParseSottoLeaf(data)
+	if err != nil || leaf.Audience != envelope.AudienceChannel || !leaf.ForGroup.IsZero() {
+		m.stats.Malformed++
+		return
+	}
+	if leaf.Session != q.session {
+		m.stats.Attribution++
+		return
+	}
+	h.KeyPackage = nil
+	m.seesSotto(q)
+	q.hello = &hello{
+		Hello: h, kp: kp, leaf: leaf, at: now,
+		ref: envelope.RefOf(envelope.KindHello, body),
+	}
+}
+
+// check verifies a Hello and its KeyPackage, once.
+func (m *Machine) check(now time.Time, q *peer) bool {
+	h := q.hello
+	if h.checked {
+		return h.sound.KeyPackage() != nil
+	}
+	if !m.verified.take(now) {
+		m.stats.Limited++
+		m.due(now.Add(time.Second / maxVerifications))
+		return false
+	}
+	h.checked = true
+	// The signature covers the KeyPackage, which was not kept twice.
+	signed := h.Hello
+	signed.KeyPackage = h.kp.Marshal()
+	cs := h.kp.CipherSuite
+	sound, err := h.kp.Verify(m.mlsConfig(nil), now)
+	if err == nil {
+		_, h.who, err = m.readLeaf(h.kp.LeafNode)
+	}
+	if err != nil || !verify(cs, h.kp.LeafNode.SignatureKey, identity.LabelHello, signed.SignedContent(), h.Signature) {
+		m.stats.Unverified++
+		q.hello = nil
+		return false
+	}
+	h.sound = sound
+	return true
+}

@@ -1,0 +1,169 @@
+package audience
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/mls"
+)
+
+// Reasons why a Welcome is refused.
+var (
+	errWelcome = errors.New("audience: no Welcome for us")
+	errSecret  = errors.New("audience: the typed secret does not fit")
+)
+
+// receivedWelcome joins the group of a Welcome that answers a KeyPackage of ours
+// (§4). Who sent it does not matter: the Welcome's own signature does.
+func (m *Machine) receivedWelcome(now time.Time, body []byte) {
+	msg, err := mls.ParseMessage(body)
+	if err != nil || msg.Welcome == nil {
+		m.stats.Malformed++
+		return
+	}
+	i := slices.IndexFunc(m.offers, func(o *offer) bool { return msg.Welcome.Answers(o.own.KeyPackage) })
+	if i < 0 {
+		m.stats.Stale++
+		return
+	}
+	o := m.offers[i]
+	if o.place != nil && !slices.Contains(m.places, o.place) {
+		m.stats.Stale++
+		return
+	}
+	if !m.verified.take(now) { // opening costs as much as some signatures
+		m.stats.Limited++
+		return
+	}
+	mg, err := m.join(now, msg.Welcome, o)
+	switch {
+	case errors.Is(err, errSecret):
+		if o.place != nil && !o.place.stopped {
+			o.place.stopped = true
+			o.place.stopJoining()
+			m.emit(Notice{Code: NoticeSecret, Place: o.place.index})
+		}
+		return
+	case err != nil:
+		// "cannot process" goes on by the clock: the next Hello has a fresh KeyPackage.
+		m.stats.Invalid++
+		if o.place != nil && o.place.joining != nil {
+			o.place.reason = envelope.HelloCannotProcess
+		}
+		return
+	}
+	m.joined(now, mg, o)
+}
+
+// join tries the secrets that we have, if the Welcome wants one (§10.2).
+func (m *Machine) join(now time.Time, w *mls.Welcome, o *offer) (*mls.Group, error) {
+	var err error
+	for n := range 4 {
+		asked, had := false, false
+		cfg := m.mlsConfig(func(id []byte) []byte {
+			asked = true
+			if m.cfg.PSK == nil {
+				return nil
+			}
+			if list := m.cfg.PSK(id); n < len(list) {
+				had = true
+				return list[n]
+			}
+			return nil
+		})
+		var mg *mls.Group
+		mg, err = mls.Join(cfg, w, o.own, mls.JoinOptions{}, now)
+		if err == nil {
+			if err = m.checkJoined(now, mg, o); err != nil {
+				mg.Wipe()
+				return nil, err
+			}
+			return mg, nil
+		}
+		switch {
+		case !asked:
+			return nil, err
+		case !had:
+			return nil, errSecret
+		}
+	}
+	return nil, errSecret
+}
+
+// checkJoined holds a group that a Welcome leads into against §2.3, §2.4, §2.5 and
+// what the server shows.
+func (m *Machine) checkJoined(now time.Time, mg *mls.Group, o *offer) error {
+	id := mg.ID()
+	if len(id) != len(envelope.GroupID{}) || !envelope.GroupID(id).Valid() {
+		return errWelcome
+	}
+	gid := envelope.GroupID(id)
+	for other := range m.groups {
+		if other != gid && other.Tag() == gid.Tag() {
+			return errWelcome
+		}
+	}
+	ext, err := groupExtension(mg.Context().Extensions)
+	if err != nil {
+		return err
+	}
+	if err := m.checkTree(mg.Members(), gid, ext); err != nil {
+		return err
+	}
+	if o.place != nil {
+		if ext.Audience != envelope.AudienceChannel || !o.place.hasChannel(ext.Anchor) {
+			return errWelcome
+		}
+		// Somebody else founded in the same moment: of two groups with one person in
+		// each the smaller id stays (§4).
+		if g := o.place.group; g != nil && o.place.joining == nil && !(m.weight(now, g) == 1 && outweighs(1, gid, 1, g.id)) {
+			return errWelcome
+		}
+	} else if ext.Audience != envelope.AudienceDirect || gid != o.group || m.groups[gid] != nil {
+		return errWelcome
+	}
+	if len(m.groups) >= maxGroups {
+		return errWelcome
+	}
+	return nil
+}
+
+// joined takes the new group into use, and leaves the one that it replaces.
+func (m *Machine) joined(now time.Time, mg *mls.Group, o *offer) {
+	gid := envelope.GroupID(mg.ID())
+	if o.place == nil {
+		m.offers = slices.DeleteFunc(m.offers, func(x *offer) bool { return x == o })
+		o.own.Wipe()
+		m.install(now, mg, nil, true)
+		return
+	}
+	p := o.place
+	if old := p.group; old != nil {
+		if old.id != gid {
+			m.sayLeave(now, old)
+			p.moves = append(p.moves, now)
+			m.stats.Moves++
+			m.drop(old, LostMoved, 0)
+		} else {
+			m.replaced(old)
+		}
+	}
+	p.stopJoining()
+	m.withdraw(p)
+	p.reason, p.known, p.epoch = envelope.HelloJoin, envelope.GroupID{}, 0
+	m.install(now, mg, p, true)
+}
+
+// replaced erases our old leaf's view of a group that we were added to again.
+func (m *Machine) replaced(old *group) {
+	if old.pending != nil {
+		m.discard(old)
+	}
+	old.mls.Wipe()
+	delete(m.groups, old.id)
+	m.seqs[old.id] = old.beaconSeq
+	old.place.group = nil
+	m.emit(Lost{Group: old.id, Place: old.index(), Reason: LostMoved})
+}

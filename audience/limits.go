@@ -1,0 +1,96 @@
+package audience
+
+import "time"
+
+// Bounds of Sotto protocol §12 that belong here. Those of bytes on the way are
+// the carrier's.
+const (
+	maxMembers       = 128
+	maxGroups        = 40
+	maxDirect        = 32
+	maxDirectPeople  = 32
+	maxCommit        = 256 << 10
+	maxProposals     = 64
+	maxOrdered       = 6916 // bytes of an object that still goes as fragments (§1.2)
+	maxVerifications = 50   // of Hellos and KeyPackages of strangers, per second
+	maxJoiners       = 32   // per Welcome
+	maxHistory       = 8    // epochs of digests and Commits kept
+	maxHistoryBytes  = 256 << 10
+	maxWaiting       = 8 // Commits that wait for their epoch or body
+	maxForeign       = 16
+	maxBodies        = 4
+	maxBodyBytes     = 512 << 10
+	maxStatements    = 1024
+	maxApplication   = 100_000 // bytes of application data
+
+	helloEvery    = time.Second
+	helloBurst    = 3
+	wantEvery     = time.Second
+	replyEvery    = 10 * time.Second
+	maxReplies    = 8
+	commitsPerSec = 4
+)
+
+// Times of the protocol.
+const (
+	presenceMax    = 300 * time.Millisecond // answers to a newcomer spread over it (§4)
+	presenceEvery  = 5 * time.Second        // in voice (§1.4)
+	foundAfter     = time.Second            // after the own Hello took its place (§4)
+	foundStep      = 2 * time.Second
+	foundAnyway    = 10 * time.Second
+	helloPatience  = 3 * time.Second
+	helloPatience2 = 60 * time.Second
+	batchAdds      = 300 * time.Millisecond // §6.1
+	commitEvery    = time.Second
+	commitAgain    = 5 * time.Second // after one of ours did not get through
+	reevaluate     = 200 * time.Millisecond
+	burstUpdateMin = 5 * time.Second
+	burstUpdateMax = 10 * time.Second
+	ownUpdateMin   = 15 * time.Minute
+	updateGap      = time.Minute
+	rankStep       = 400 * time.Millisecond
+	rankStepN      = 3 * time.Second
+	refSkip        = 3 * time.Second
+	wantPace       = time.Second
+	wantStep       = 400 * time.Millisecond
+	beaconEvery    = 10 * time.Second
+	beaconEveryN   = 30 * time.Second
+	beaconSoon     = 300 * time.Millisecond
+	beaconDirect   = 60 * time.Second
+	directActive   = 2 * time.Minute
+	directIdle     = 10 * time.Minute
+	directAsk      = 2 * time.Second
+	weightWindow   = 25 * time.Second
+	weightWindowN  = 75 * time.Second
+	confirmWindow  = 60 * time.Second
+	behindPatience = 3 * time.Second
+	overdueAfter   = 10 * time.Second
+	moveWindow     = 10 * time.Minute
+	maxMoves       = 3
+	offerLife      = 10 * time.Minute
+	switchLater    = 300 * time.Millisecond
+	pastLife       = 5 * time.Second
+	pastLifeRemove = 2 * time.Second
+	lifeBefore     = 24 * time.Hour
+	lifeAfter      = 25 * time.Hour
+	evidenceWait   = 3 * time.Second // regime N: until the same Commit is sent again
+	evidenceTries  = 3
+	expectLife     = 10 * time.Second
+	welcomeGrace   = 6 * time.Second // a joiner's Welcome may be under way so long
+)
+
+// bucket allows burst at once and one more each rate.
+type bucket struct {
+	rate  time.Duration
+	burst int
+	at    time.Time // when it is full
+}
+
+func (b *bucket) take(now time.Time) bool {
+	full := latest(b.at, now)
+	if full.Sub(now) > time.Duration(b.burst-1)*b.rate {
+		return false
+	}
+	b.at = full.Add(b.rate)
+	return true
+}

@@ -1,0 +1,177 @@
+package audience
+
+import (
+	"crypto/rand"
+	"slices"
+	"time"
+
+	"github.com/sotto-voip/sotto/envelope"
+)
+
+// askAfter is when somebody who has shown no sign of Sotto is sent our Presence
+// again, for the first may have been lost.
+var askAfter = [...]time.Duration{2 * time.Second, 8 * time.Second}
+
+// runPresence announces us: to all of an audience when we enter it (E), or in voice
+// where strangers get nothing else (T, N; §1.4).
+func (m *Machine) runPresence(now time.Time, p *place) {
+	if m.regime != RegimeEcho {
+		m.runVoicePresence(now, p)
+		return
+	}
+	if !p.announce.IsZero() && m.reached(now, p.announce) {
+		p.announce = time.Time{}
+		var to []uint32
+		for _, h := range p.Hearers {
+			to = append(to, h.Session)
+		}
+		m.sendPresence(to)
+	}
+	var again []uint32
+	for _, h := range p.Hearers {
+		q := m.peers[h.Session]
+		n := p.asked[h.Session]
+		if q == nil || q.sotto || n >= len(askAfter) {
+			continue
+		}
+		if m.reached(now, latest(p.entered, q.since).Add(askAfter[n])) {
+			p.asked[h.Session] = n + 1
+			again = append(again, h.Session)
+		}
+	}
+	m.sendPresence(again)
+}
+
+func (m *Machine) runVoicePresence(now time.Time, p *place) {
+	if p.index != 0 || p.announce.IsZero() || len(p.Hearers) == 0 {
+		return
+	}
+	at := p.announce
+	if !p.voiced.IsZero() {
+		at = latest(at, p.voiced.Add(presenceEvery))
+	}
+	if m.reached(now, at) {
+		p.announce, p.voiced = time.Time{}, now
+		m.emit(SendPresence{})
+	}
+}
+
+func (m *Machine) sendPresence(to []uint32) {
+	if len(to) == 0 {
+		return
+	}
+	b := envelope.Presence{MaxVersion: 1, Suites: m.suites(), Wish: envelope.WishIfAll}
+	if m.want {
+		b.Wish = envelope.WishProtect
+	}
+	rand.Read(b.Nonce[:])
+	m.send(to, envelope.Object{Kind: envelope.KindPresence, Body: b.Append(nil)}, PriorityHello, false, sent{})
+}
+
+func (m *Machine) suites() []uint16 {
+	out := make([]uint16, len(m.cfg.Suites))
+	for i, cs := range m.cfg.Suites {
+		out[i] = uint16(cs)
+	}
+	return out
+}
+
+// seesSotto notes that a session runs Sotto. Whoever wants in may have said so
+// before we were known to it, so our Hello goes to it as well.
+func (m *Machine) seesSotto(q *peer) {
+	if q.sotto {
+		return
+	}
+	q.sotto = true
+	m.emit(RunsSotto{q.session})
+	for _, p := range m.places {
+		if _, ok := p.hearer(q.session); ok && p.joining != nil && p.joining.toAll && p.joining.object.Kind != 0 {
+			m.send([]uint32{q.session}, p.joining.object, PriorityHello, false, sent{})
+		}
+	}
+}
+
+// receivedPresence: a newcomer announces itself, or somebody answers us.
+func (m *Machine) receivedPresence(now time.Time, q *peer, body []byte) {
+	if _, err := envelope.ParsePresence(body); err != nil {
+		m.stats.Malformed++
+		return
+	}
+	if !q.hellos.take(now) {
+		m.stats.Limited++
+		return
+	}
+	news := !q.sotto
+	m.seesSotto(q)
+	if p := m.anyPlace(q.session); p != nil && news {
+		// It knows us if it answers a Presence of ours, but we cannot tell.
+		m.answer(now, p, q)
+	}
+}
+
+// heardPresence is the same in voice. Text may go to that session from now on.
+func (m *Machine) heardPresence(now time.Time, from uint32) {
+	q := m.peers[from]
+	if q == nil || m.session == 0 || !q.hellos.take(now) {
+		return
+	}
+	news := !q.sotto
+	m.seesSotto(q)
+	if p := m.anyPlace(from); p != nil && news {
+		m.answer(now, p, q)
+	}
+}
+
+func (m *Machine) anyPlace(session uint32) *place {
+	for _, p := range m.places {
+		if _, ok := p.hearer(session); ok {
+			return p
+		}
+	}
+	return nil
+}
+
+// answer notes that q is to hear from us: a Beacon if we are among the first three
+// ranks of a group here, else a Presence, after 0 to 300 ms so that many newcomers
+// get one answer (§4).
+func (m *Machine) answer(now time.Time, p *place, q *peer) {
+	if !q.answerAt.IsZero() {
+		return
+	}
+	q.beacon = p.group != nil && m.rank(now, p.group) < 3
+	q.answerAt = now.Add(between(0, presenceMax))
+}
+
+// runAnswers sends the answers that are due, and with them those that soon are.
+func (m *Machine) runAnswers(now time.Time) {
+	var first time.Time
+	for _, q := range m.peers {
+		if !q.answerAt.IsZero() && (first.IsZero() || q.answerAt.Before(first)) {
+			first = q.answerAt
+		}
+	}
+	if first.IsZero() || !m.reached(now, first) {
+		return
+	}
+	var presences []uint32
+	beacons := map[*group][]uint32{}
+	for _, q := range m.peers {
+		if q.answerAt.IsZero() {
+			continue
+		}
+		q.answerAt = time.Time{}
+		if p := m.anyPlace(q.session); q.beacon && p != nil && p.group != nil {
+			beacons[p.group] = append(beacons[p.group], q.session)
+		} else {
+			presences = append(presences, q.session)
+		}
+	}
+	slices.Sort(presences)
+	m.sendPresence(presences)
+	for _, g := range m.sortedGroups() {
+		if to := beacons[g]; len(to) > 0 {
+			slices.Sort(to)
+			m.sendBeacon(now, g, to)
+		}
+	}
+}

@@ -1,0 +1,55 @@
+package audience
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"time"
+)
+
+// drawRanks gives each member its place in this epoch:
+// H("sotto/1 rank" || epoch_authenticator || leaf) (§6.1).
+func (g *group) drawRanks() {
+	authenticator := g.mls.EpochAuthenticator()
+	for _, l := range g.leaves {
+		h := sha256.New()
+		h.Write([]byte("sotto/1 rank"))
+		h.Write(authenticator)
+		h.Write(binary.BigEndian.AppendUint32(nil, l.index))
+		l.rank = [32]byte(h.Sum(nil))
+	}
+}
+
+// ranks orders those who may commit now: confirmed members that the server shows
+// present, without those to be removed (§6.1).
+func (m *Machine) ranks(now time.Time, g *group) []*leaf {
+	list := make([]*leaf, 0, len(g.leaves))
+	for _, l := range g.leaves {
+		if l.index == g.own || !l.leaving && l.gone.IsZero() && now.Sub(latest(l.heard, l.assumed)) <= confirmWindow {
+			list = append(list, l)
+		}
+	}
+	slices.SortFunc(list, func(a, b *leaf) int { return bytes.Compare(a.rank[:], b.rank[:]) })
+	return list
+}
+
+// rankOf returns where a leaf stands, or a number above all ranks.
+func (m *Machine) rankOf(now time.Time, g *group, leaf uint32) int {
+	for i, l := range m.ranks(now, g) {
+		if l.index == leaf {
+			return i
+		}
+	}
+	return maxMembers
+}
+
+// rank is our own.
+func (m *Machine) rank(now time.Time, g *group) int { return m.rankOf(now, g, g.own) }
+
+func (m *Machine) rankStep() time.Duration {
+	if m.regime == RegimeNoEcho {
+		return rankStepN
+	}
+	return rankStep
+}
