@@ -1,43 +1,41 @@
 package e2ee
 
-// State is where the gate stands (Sotto protocol §11). The zero value, Find, lets
-// nothing leave.
+// State is where the gate of an audience stands (Sotto protocol §11). The zero
+// value, StateFind, lets nothing leave.
 //
-//	connect, own move                     condition holds
-//	  any ----------> Find -----------------------------------> Typed
-//	                   | nobody else hears                        ^
-//	                   +------------------> Alone ----------------+
-//	                   | others, 3 s          | somebody comes: Find
-//	                   +------------------> Held -----------------+
-//	                                          | 10 s, require     |
-//	                                          +-----> Asked ------+
-//	moved by the server: Find, Held, Alone, Typed -> Held
+//	own connect or move                  keys in use
+//	   any ---------> Find ---> Held ----------------> Priv, Typed
+//	                   |  |       |  10 s, or an alarm    |
+//	                   |  |       +-------> Asked <-------+ alarm
+//	                   |  +--> Alone          |
+//	                   |                      | the user: clear
+//	                   +------> Clear <-------+
+//	                     3 s; prefer, own arrival, nothing remembered
+//
+// What the server does leads to Held, Asked, Alone or Find, or changes nothing;
+// never to Clear.
 type State uint8
 
 const (
 	StateFind  State = iota // finding out who is here, 3 s at most
 	StateOff                // policy off: everything leaves as the client sends it
-	StateHeld               // somebody hears, the condition does not hold
-	StateAsked              // held, and the person was asked to wait or to leave
+	StateHeld               // somebody hears, keys are on the way
+	StateAsked              // a question stands open, see Gate.Question
 	StateAlone              // nobody else hears
 	StateTyped              // ciphertext under the typed secret
+	StateClear              // not protected, by the rules of prefer or by the user
+	StatePriv               // ciphertext in a group of this audience
 )
+
+var stateNames = [...]string{
+	StateFind: "Find", StateOff: "Off", StateHeld: "Held", StateAsked: "Asked",
+	StateAlone: "Alone", StateTyped: "Typed", StateClear: "Clear", StatePriv: "Priv",
+}
 
 // String returns the name of the state as in the table of §11.
 func (s State) String() string {
-	switch s {
-	case StateFind:
-		return "Find"
-	case StateOff:
-		return "Off"
-	case StateHeld:
-		return "Held"
-	case StateAsked:
-		return "Asked"
-	case StateAlone:
-		return "Alone"
-	case StateTyped:
-		return "Typed"
+	if int(s) < len(stateNames) {
+		return stateNames[s]
 	}
 	return "unknown state"
 }
@@ -77,111 +75,73 @@ const (
 	PolicyOff
 )
 
-// Event is a row of the table of §11, as far as a typed secret can meet it.
-type Event uint8
+// Memory is what the gate keeps in mind about its audience since the user's last
+// own arrival, besides its state. The zero value is MemoryBound, so a gate that
+// was never told of an own arrival does not go clear by itself.
+type Memory uint8
 
 const (
-	EventConnect  Event = iota // connect, or a move that is the person's own act
-	EventMoved                 // a move made by the server
-	EventPeer                  // somebody new hears, not known to hold the secret
-	EventNobody                // nobody else hears
-	EventReady                 // the condition holds: holders hear
-	EventFindEnds              // 3 s passed or all have answered, and others hear
-	EventLate                  // held for 10 s
-	EventWait                  // the person answers the question: wait
-	EventLost                  // the connection is gone
+	// MemoryBound: nothing goes to StateClear but by the user. The server had a
+	// hand in where we are, or a question was asked, or the user wanted keys.
+	MemoryBound Memory = iota
+	// MemoryFree: the user came here, and nothing that binds has happened since.
+	MemoryFree
+	// MemoryKept: keys were in use. As MemoryBound, and the user's clear needs two
+	// acts in every state, not in StatePriv and StateTyped alone.
+	MemoryKept
 )
 
-// Facts are what a cell of the table looks at besides state and event.
-type Facts struct {
-	// Met: the people named, or with none named one holder at least, hear and
-	// have proved to hold the secret.
-	Met bool
-	// Moving: the person's own move is under way; who will hear is not known.
-	Moving bool
-	// Require: the policy is PolicyRequire.
-	Require bool
+var memoryNames = [...]string{MemoryBound: "bound", MemoryFree: "free", MemoryKept: "kept"}
+
+// String returns the word for m.
+func (m Memory) String() string {
+	if int(m) < len(memoryNames) {
+		return memoryNames[m]
+	}
+	return "unknown"
 }
 
 // Gate is the gate of one audience. It knows no time and nobody's name: its owner
-// says what happened. The zero value is a gate in StateFind.
-type Gate struct{ state State }
+// says what happened. The zero value is a gate in StateFind. It is a value, can be
+// compared, and is not safe for concurrent use.
+type Gate struct {
+	state    State
+	question Question // not QuestionNone only in StateAsked
+	memory   Memory
+	act      bool // the first of two acts for clear has just been done
+}
 
-// NewGate returns the gate with which a run begins: StateOff under PolicyOff,
-// else StateFind.
+// NewGate returns the gate with which a run begins, and that after a change to or
+// from PolicyOff: StateOff under PolicyOff, else StateFind.
 func NewGate(p Policy) Gate {
 	if p == PolicyOff {
-		return Gate{StateOff}
+		return Gate{state: StateOff}
 	}
-	return Gate{StateFind}
+	return Gate{}
 }
 
 // State returns where the gate stands.
 func (g Gate) State() State { return g.state }
 
+// Question returns the question that stands open: QuestionNone but in StateAsked.
+func (g Gate) Question() Question { return g.question }
+
+// Memory returns what the gate keeps in mind.
+func (g Gate) Memory() Memory { return g.memory }
+
+// Confirming says that EventUserClear would be the second act of two.
+func (g Gate) Confirming() bool { return g.act }
+
 // Leave returns what may leave in the gate's state. Everything that sends asks
 // this one value, for each packet, before anything else.
 func (g Gate) Leave() Leave {
 	switch g.state {
-	case StateOff:
+	case StateOff, StateClear:
 		return LeaveClear
-	case StateTyped:
+	case StateTyped, StatePriv:
 		return LeaveCiphertext
 	case StateFind, StateHeld, StateAsked, StateAlone:
 		return LeaveNothing
 	}
 	return LeaveNothing
-}
-
-// Step moves the gate by one event. It reads as the table of §11 reads, row by
-// row; a state that a row does not name stays. Off stays Off in each.
-func (g *Gate) Step(ev Event, f Facts) {
-	if g.state == StateOff {
-		return
-	}
-	switch ev {
-	case EventConnect, EventLost:
-		g.state = StateFind
-
-	case EventMoved:
-		// A question that stands open stands open in the new place.
-		if g.state != StateAsked {
-			g.state = StateHeld
-		}
-
-	case EventPeer:
-		// In Typed they hear nothing; in the others they are waited for already.
-		if g.state == StateAlone {
-			g.state = StateFind
-		}
-
-	case EventNobody:
-		// Typed stays: who comes next without the secret hears nothing.
-		if g.state != StateTyped && !f.Moving {
-			g.state = StateAlone
-		}
-
-	case EventReady:
-		// §10.3: "Find, Held and Alone go to Typed as soon as the condition
-		// holds". So does Asked, since with a secret the question is always
-		// "wait or leave", never "go clear".
-		if f.Met && !f.Moving {
-			g.state = StateTyped
-		}
-
-	case EventFindEnds:
-		if g.state == StateFind && !f.Moving {
-			g.state = StateHeld
-		}
-
-	case EventLate:
-		if g.state == StateHeld && f.Require {
-			g.state = StateAsked
-		}
-
-	case EventWait:
-		if g.state == StateAsked {
-			g.state = StateHeld
-		}
-	}
 }
