@@ -45,6 +45,7 @@ e2ee                  pure    sframe envelope golang.org/x/crypto golang.org/x/t
 endpoint              pure    e2ee carrier envelope opus mumble/mirror mumble/control mumble/mumblepb mumble/voice google.golang.org/protobuf
 
 # edges: sockets, files, screens
+trust                 pure    identity golang.org/x/text
 keystore              edge    identity software.sslmate.com/src/go-pkcs12 golang.org/x/sys
 events                edge
 client                edge    endpoint e2ee opus mumble/mirror mumble/control mumble/mumblepb mumble/voice mumble/crypt google.golang.org/protobuf
