@@ -46,7 +46,7 @@ endpoint              pure    e2ee carrier envelope opus mumble/mirror mumble/co
 
 # edges: sockets, files, screens
 trust                 pure    identity golang.org/x/text
-keystore              edge    identity software.sslmate.com/src/go-pkcs12 golang.org/x/sys
+keystore              edge    identity trust software.sslmate.com/src/go-pkcs12 golang.org/x/sys
 events                edge
 client                edge    endpoint e2ee opus mumble/mirror mumble/control mumble/mumblepb mumble/voice mumble/crypt google.golang.org/protobuf
 headless              edge    client endpoint e2ee events opus ogg mumble/mirror golang.org/x/net

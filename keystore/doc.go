@@ -1,10 +1,12 @@
 // Package keystore keeps on disk what makes a person and a server the same
-// tomorrow as today: the identity key, the certificates that guard shows, and
-// the fingerprints it has seen.
+// tomorrow as today: the keys of person and device, the certificates that guard
+// shows, the fingerprints it has seen, and what package trust remembers of others.
 //
 //	DIR/                        0700, ours
 //	  lock                      held while anything is written
 //	  identity.key              the identity: comment lines, then one line sotto-identity-1...
+//	  device.key                the key of this device: likewise, one line sotto-device-1...
+//	  trust.json                who was seen with which key, with whom speech was protected
 //	  own.pem                   guard's own Mumble certificate and key
 //	  mumble.pem                the certificate imported from the stock client, chain and key
 //	  servers/NAME/             one per server, as the user typed it
@@ -22,7 +24,8 @@
 // for the first time at once end with one identity. What cannot be understood
 // is reported and left alone.
 //
-// It keeps no state of groups: that would allow counters to run twice (Sotto
-// protocol §0, row 14). It does not judge certificates beyond "the same as
+// It keeps no state of groups, no secrets of KeyPackages and no counters of
+// media: an old copy of the directory would let counters run twice and bring
+// deleted secrets back (Sotto protocol §0, row 14, and §5). It does not judge certificates beyond "the same as
 // before", and it speaks to no network.
 package keystore

@@ -16,7 +16,8 @@ const (
 	dirMode  = 0o700
 	fileMode = 0o600
 
-	// maxFile bounds what is read: the largest file is a chain of certificates.
+	// maxFile bounds what is read: the largest file but trust.json is a chain of
+	// certificates.
 	maxFile = 256 << 10
 
 	// tmpPrefix begins the name of every temporary file.
@@ -59,7 +60,10 @@ func makeDir(dir string, stat func(string) (fs.FileInfo, error)) error {
 // readFile returns the contents of a file that is ours alone. One that is not
 // there is fs.ErrNotExist. Symbolic links are refused: they would let the
 // checks look at one place and a later write change another.
-func readFile(path string) ([]byte, error) {
+func readFile(path string) ([]byte, error) { return readLong(path, maxFile) }
+
+// readLong is readFile for a file of at most limit bytes.
+func readLong(path string, limit int64) ([]byte, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
@@ -82,12 +86,12 @@ func readFile(path string) ([]byte, error) {
 	if err := private(path, opened, "600"); err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
 	}
-	if len(b) > maxFile {
-		return nil, corrupt(path, fmt.Sprintf("longer than %d bytes", maxFile))
+	if int64(len(b)) > limit {
+		return nil, corrupt(path, fmt.Sprintf("longer than %d bytes", limit))
 	}
 	return b, nil
 }

@@ -48,6 +48,10 @@ func useOnce(dir string) error {
 	if err != nil {
 		return err
 	}
+	device, err := s.Device()
+	if err != nil {
+		return err
+	}
 	own, err := s.OwnCertificate()
 	if err != nil {
 		return err
@@ -66,7 +70,7 @@ func useOnce(dir string) error {
 	if err != nil || !ok {
 		return fmt.Errorf("no pin: %w", err)
 	}
-	fmt.Printf("%s %x %x %x\n", id.Public().Contact(), sha256.Sum256(own.Certificate[0]), sha256.Sum256(guard.Certificate[0]), pin)
+	fmt.Printf("%s %s %x %x %x\n", id.Public().Contact(), device.Public(), sha256.Sum256(own.Certificate[0]), sha256.Sum256(guard.Certificate[0]), pin)
 	return nil
 }
 
