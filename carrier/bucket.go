@@ -25,14 +25,12 @@ const (
 	textRefill   = 1200 * time.Millisecond
 )
 
-func newPluginBucket(now time.Time) bucket {
-	return bucket{size: pluginBurst, ceiling: pluginServerBurst, refill: pluginRefill, since: now}
-}
-
-// newTextBucket starts with one token used: the client's Version is counted by
-// the server and just went by.
-func newTextBucket(now time.Time) bucket {
-	return bucket{size: textBurst, ceiling: textServerBurst, refill: textRefill, used: 1, since: now}
+// newBuckets returns those of a new connection. The text bucket has one token
+// used: the client's Version is counted by the server and just went by.
+func newBuckets(now time.Time) (b [paths]bucket) {
+	b[pathPlugin] = bucket{size: pluginBurst, ceiling: pluginServerBurst, refill: pluginRefill, since: now}
+	b[pathText] = bucket{size: textBurst, ceiling: textServerBurst, refill: textRefill, used: 1, since: now}
+	return b
 }
 
 // spend takes n tokens at once, beyond the size if need be: what the local

@@ -16,13 +16,14 @@ type Carrier struct {
 	regime  Regime
 	limits  Limits
 
-	plugin, text bucket
-	probes       prober
-	queue        queue // what waits for the regime, or for the plugin bucket
-	bulk         queue // what waits for the text bucket
-	flights      []flight
-	rtt          time.Duration // smoothed, 0 before the first echo
-	seen         seen
+	buckets [paths]bucket
+	probes  prober
+	queues  [paths]queue  // what waits; while the regime is unknown, by its likely path
+	open    []*transfer   // what is under way, oldest first
+	flying  int           // parts whose echo is awaited
+	rtt     time.Duration // smoothed, 0 before the first echo
+	seen    seen
+	gather  gather
 
 	outs  []Output
 	stats Stats
@@ -31,21 +32,22 @@ type Carrier struct {
 // Stats counts what was dropped and repeated, over the life of a Carrier.
 type Stats struct {
 	Malformed  uint64 // ours by name, but not a fragment or text part, or not what its id says
-	MultiPart  uint64 // parts of objects of several, not supported
-	Duplicate  uint64 // objects of the same sender completed less than 60 s ago
+	OverBound  uint64 // parts and unfinished objects above a bound of §12
+	Unfinished uint64 // objects of which parts stayed away for too long
+	Duplicate  uint64 // objects of the same sender completed less than 60 s ago, and parts that came twice
 	Anonymous  uint64 // from session 0, or while not connected
 	Misplaced  uint64 // a Probe that is not ours
 	StrayEcho  uint64 // our own messages that nobody waits for: late, repeated or altered
-	Resent     uint64 // sent again because no echo came
-	NoEcho     uint64 // given up after the last repetition
+	Resent     uint64 // parts sent again because no echo came
+	NoEcho     uint64 // objects given up after the last repetition
 	QueueFull  uint64 // gave way because too much waited
-	LateProbes uint64 // regime N left by a Probe's late echo
+	LateProbes uint64 // a worse regime left by a Probe's late echo
 }
 
 // New returns a Carrier without a connection.
 func New() *Carrier {
 	c := &Carrier{limits: defaultLimits()}
-	c.plugin, c.text = newPluginBucket(c.now), newTextBucket(c.now)
+	c.buckets = newBuckets(c.now)
 	return c
 }
 
@@ -69,13 +71,34 @@ func (c *Carrier) Regime() Regime { return c.regime }
 func (c *Carrier) Stats() Stats { return c.stats }
 
 // MaxObject returns how many bytes an object's body may have on this
-// connection now: one fragment, or one text part as the server's limits allow.
+// connection now to go quickly and to anybody: seven fragments, or one text
+// part as the server's limits allow. What a human writes is not longer.
 func (c *Carrier) MaxObject() int {
-	most := max(maxPlain(c.limits), maxImage(c.limits))
-	if c.regime == RegimeEcho {
-		most = max(most, envelope.MaxPart)
+	switch c.regime {
+	case RegimeText:
+		return envelope.MaxUMurmurPart
+	case RegimeEcho:
+		return max(maxPlain(c.limits), maxImage(c.limits), fewFragments*envelope.MaxPart)
+	case RegimeNone, RegimeUnknown:
 	}
-	return most
+	return max(maxPlain(c.limits), maxImage(c.limits))
+}
+
+// MaxSend returns how many bytes an object's body may have at most to be sent
+// now, in as many parts as it takes, to this many receivers. Strangers keep no
+// more than 64 KiB of several parts, and members 256 KiB, unless they asked for
+// the object (Solicit).
+func (c *Carrier) MaxSend(receivers int) int {
+	w, _ := c.route(envelope.MaxWelcome+1, receivers)
+	return w.maxSize
+}
+
+// Ordered reports whether a body of n bytes to this many receivers would go on
+// the ordered path now. If not, its Delivered and Received say nothing of the
+// order, and in regime E a Ref must follow it if that matters.
+func (c *Carrier) Ordered(n, receivers int) bool {
+	w, ok := c.route(n, receivers)
+	return ok && w.echo && c.regime != RegimeUnknown
 }
 
 // Handle takes one input at time now. Time never runs backwards: an earlier
@@ -94,11 +117,17 @@ func (c *Carrier) Handle(now time.Time, in Input) {
 	case Text:
 		c.receiveText(in)
 	case Spent:
-		c.text.spend(c.now, in.Texts)
+		c.buckets[pathText].spend(c.now, in.Texts)
 	case SpentPlugin:
-		c.plugin.spend(c.now, in.N)
+		c.buckets[pathPlugin].spend(c.now, in.N)
 	case Send:
 		c.send(in)
+	case Cancel:
+		c.cancel(in.Token)
+	case Members:
+		c.gather.setMembers(in.Sessions)
+	case Solicit:
+		c.gather.solicit(c.now, in)
 	case Disconnected:
 		c.disconnect()
 	case Tick, nil:
@@ -107,6 +136,7 @@ func (c *Carrier) Handle(now time.Time, in Input) {
 		c.probe()
 		c.resend()
 		c.flush()
+		c.gather.expire(c.now, &c.stats)
 	}
 }
 
@@ -139,16 +169,22 @@ func (c *Carrier) Deadline() time.Time {
 	if c.regime == RegimeUnknown {
 		due(c.probeDue())
 	}
-	for i := range c.flights {
-		if f := &c.flights[i]; !f.held {
-			due(c.flightDue(f))
+	if c.flying > 0 {
+		for _, t := range c.open {
+			for i := 0; t.echo && i < t.next; i++ {
+				if p := &t.parts[i]; !p.done {
+					due(c.partDue(t, p))
+				}
+			}
 		}
 	}
-	if c.queue.count > 0 && c.regime == RegimeEcho && len(c.flights) < maxInFlight {
-		due(c.plugin.ready())
+	for p := range paths {
+		if t, w := c.choose(p); t != nil || w != nil {
+			due(c.buckets[p].ready())
+		}
 	}
-	if c.bulk.count > 0 {
-		due(c.text.ready())
+	if at := c.gather.due(); !at.IsZero() {
+		due(at)
 	}
 	return first
 }
@@ -165,22 +201,30 @@ func (c *Carrier) connect(session uint32) {
 		return
 	}
 	c.session = session
-	c.plugin, c.text = newPluginBucket(c.now), newTextBucket(c.now)
+	c.buckets = newBuckets(c.now)
 	c.probes = prober{next: c.now}
 }
 
 func (c *Carrier) disconnect() {
-	for i := range c.flights {
-		c.fail(c.flights[i].token, ErrDisconnected)
+	for _, t := range c.open {
+		c.fail(t.token, ErrDisconnected)
 	}
-	for _, q := range []*queue{&c.queue, &c.bulk} {
-		for w, ok := q.pop(); ok; w, ok = q.pop() {
-			c.fail(w.token, ErrDisconnected)
-		}
+	for _, w := range c.takeAll() {
+		c.fail(w.token, ErrDisconnected)
 	}
-	c.session, c.flights, c.rtt, c.seen = 0, nil, 0, seen{}
+	c.session, c.open, c.flying, c.rtt, c.seen, c.gather = 0, nil, 0, 0, seen{}, gather{}
 	c.limits = defaultLimits()
 	c.setRegime(RegimeUnknown)
+}
+
+// takeAll empties the queues.
+func (c *Carrier) takeAll() (all []waiting) {
+	for p := range paths {
+		for w, ok := c.queues[p].pop(); ok; w, ok = c.queues[p].pop() {
+			all = append(all, w)
+		}
+	}
+	return all
 }
 
 func (c *Carrier) setRegime(r Regime) {
@@ -190,24 +234,15 @@ func (c *Carrier) setRegime(r Regime) {
 	c.regime = r
 	c.out(RegimeChanged{r})
 	// Now it is known which way each object goes.
-	var all []waiting
-	for _, q := range []*queue{&c.queue, &c.bulk} {
-		for w, ok := q.pop(); ok; w, ok = q.pop() {
-			all = append(all, w)
-		}
-	}
-	for _, w := range all {
+	for _, w := range c.takeAll() {
 		c.enqueue(w)
 	}
 }
 
 // enqueue puts w into the queue of its path.
 func (c *Carrier) enqueue(w waiting) {
-	q := &c.queue
-	if pathOf(c.regime, len(w.object.Body)) == pathText {
-		q = &c.bulk
-	}
-	for _, lost := range q.push(w) {
+	how, _ := c.route(len(w.object.Body), len(w.to)) // if none takes it, begin says so
+	for _, lost := range c.queues[how.path].push(w) {
 		c.stats.QueueFull++
 		c.fail(lost.token, ErrQueueFull)
 	}
@@ -228,8 +263,8 @@ func (c *Carrier) send(in Send) {
 		c.fail(in.Token, ErrNoReceiver)
 		return
 	}
-	if err := c.fits(len(in.Object.Body)); err != nil {
-		c.fail(in.Token, err)
+	if how, ok := c.route(len(in.Object.Body), len(to)); !ok {
+		c.fail(in.Token, &TooLongError{Regime: c.regime, Size: len(in.Object.Body), Max: how.maxSize})
 		return
 	}
 	c.enqueue(waiting{in.Token, in.Object, to, min(in.Priority, priorities-1)})
@@ -242,17 +277,4 @@ func (c *Carrier) receivers(to []uint32) []uint32 {
 	slices.Sort(out)
 	out = slices.Compact(out)
 	return slices.DeleteFunc(out, func(s uint32) bool { return s == 0 || s == c.session })
-}
-
-// fits returns an error if a body of n bytes does not fit one message. While
-// the regime is unknown the roomier one is hoped for.
-func (c *Carrier) fits(n int) error {
-	most := c.MaxObject()
-	if c.regime == RegimeUnknown {
-		most = max(most, envelope.MaxPart)
-	}
-	if n > most {
-		return &TooLongError{Regime: c.regime, Size: n, Max: most}
-	}
-	return nil
 }

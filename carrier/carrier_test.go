@@ -248,7 +248,7 @@ func TestLateEcho(t *testing.T) {
 		t.Fatalf("no repetition: %v", outs)
 	}
 	echo := carrier.PluginData{From: 7, ID: envelope.DataID, Data: data}
-	if outs = handle(c, now, echo); len(outs) != 1 || outs[0] != (carrier.Delivered{Token: 4}) {
+	if outs = handle(c, now, echo); len(outs) != 1 || outs[0] != (carrier.Delivered{Token: 4, Ordered: true}) {
 		t.Fatalf("echo: %v", outs)
 	}
 	if outs = handle(c, now, echo); len(outs) != 0 || c.Stats().StrayEcho != 1 {
@@ -292,11 +292,11 @@ func TestSameObjectTwice(t *testing.T) {
 		t.Fatalf("the second left before the first one's echo: %v", outs)
 	}
 	outs = handle(c, now, carrier.PluginData{From: 7, ID: envelope.DataID, Data: data})
-	if len(outs) != 2 || outs[0] != (carrier.Delivered{Token: 1}) || !slices.Equal(outs[1].(carrier.PluginOut).To, []uint32{9, 7}) {
+	if len(outs) != 2 || outs[0] != (carrier.Delivered{Token: 1, Ordered: true}) || !slices.Equal(outs[1].(carrier.PluginOut).To, []uint32{9, 7}) {
 		t.Fatalf("after the first echo: %v", outs)
 	}
 	outs = handle(c, now, carrier.PluginData{From: 7, ID: envelope.DataID, Data: data})
-	if len(outs) != 1 || outs[0] != (carrier.Delivered{Token: 2}) {
+	if len(outs) != 1 || outs[0] != (carrier.Delivered{Token: 2, Ordered: true}) {
 		t.Fatalf("after the second echo: %v", outs)
 	}
 	if st := c.Stats(); st != (carrier.Stats{}) {
@@ -357,7 +357,7 @@ func TestQueueBounds(t *testing.T) {
 	t.Run("bytes", func(t *testing.T) {
 		c := carrier.New()
 		handle(c, start, carrier.Connected{Session: 7})
-		to := make([]uint32, 5000) // 20 000 bytes of receivers
+		to := make([]uint32, 40000) // 160 000 bytes of receivers
 		for i := range to {
 			to[i] = uint32(100 + i)
 		}
@@ -383,19 +383,22 @@ func TestTooLong(t *testing.T) {
 		max    int // of the connection
 		rows   []row
 	}{
-		{"E", carrier.RegimeEcho, nil, 96000, []row{{1, 0, 0}, {988, 0, 0}, {989, 0, 0}, {96000, 0, 0}, {96001, 96000, carrier.RegimeEcho}}},
-		{"E without HTML", carrier.RegimeEcho, &carrier.Limits{MessageLength: 5000}, 3600, []row{{3600, 0, 0}, {3601, 3600, carrier.RegimeEcho}}},
-		{"E with tiny texts", carrier.RegimeEcho, &carrier.Limits{MessageLength: 100}, 988, []row{{988, 0, 0}, {989, 988, carrier.RegimeEcho}}},
-		{"N", carrier.RegimeNone, nil, 96000, []row{{3600, 0, 0}, {3601, 0, 0}, {96000, 0, 0}, {96001, 96000, carrier.RegimeNone}}},
-		{"N without a limit", carrier.RegimeNone, &carrier.Limits{}, 3600, []row{{3600, 0, 0}, {3601, 3600, carrier.RegimeNone}}},
+		{"E", carrier.RegimeEcho, nil, 96000, []row{{1, 0, 0}, {988, 0, 0}, {989, 0, 0}, {96000, 0, 0}, {96001, 0, 0}, {524288, 0, 0}, {524289, 524288, carrier.RegimeEcho}}},
+		{"E without HTML", carrier.RegimeEcho, &carrier.Limits{MessageLength: 5000}, 6916, []row{{3600, 0, 0}, {3601, 0, 0}, {460800, 0, 0}, {460801, 460800, carrier.RegimeEcho}}},
+		{"E with tiny texts", carrier.RegimeEcho, &carrier.Limits{MessageLength: 100}, 6916, []row{{988, 0, 0}, {989, 0, 0}, {63232, 0, 0}, {63233, 63232, carrier.RegimeEcho}}},
+		{"T", carrier.RegimeText, nil, 4400, []row{{4400, 0, 0}, {4401, 0, 0}, {524288, 0, 0}, {524289, 524288, carrier.RegimeText}}},
+		{"T, whatever uMurmur says", carrier.RegimeText, &carrier.Limits{MessageLength: 512}, 4400, []row{{4400, 0, 0}, {524288, 0, 0}}},
+		{"N", carrier.RegimeNone, nil, 96000, []row{{3600, 0, 0}, {3601, 0, 0}, {96000, 0, 0}, {96001, 0, 0}, {524288, 0, 0}, {524289, 524288, carrier.RegimeNone}}},
+		{"N without a limit", carrier.RegimeNone, &carrier.Limits{}, 3600, []row{{3600, 0, 0}, {460800, 0, 0}, {460801, 460800, carrier.RegimeNone}}},
 		{"N with a huge limit", carrier.RegimeNone, &carrier.Limits{MessageLength: 1<<32 - 1}, 3600, []row{{3600, 0, 0}}},
 		{"N with a small limit", carrier.RegimeNone, &carrier.Limits{MessageLength: 1000}, envelope.MaxTextPart(1000, false),
-			[]row{{envelope.MaxTextPart(1000, false), 0, 0}, {3000, envelope.MaxTextPart(1000, false), carrier.RegimeNone}}},
+			[]row{{envelope.MaxTextPart(1000, false), 0, 0}, {3000, 0, 0}, {100000, 128 * envelope.MaxTextPart(1000, false), carrier.RegimeNone}}},
 		{"N with a small image limit", carrier.RegimeNone, &carrier.Limits{AllowHTML: true, MessageLength: 1000, ImageMessageLength: 9000}, envelope.MaxTextPart(9000, true),
-			[]row{{envelope.MaxTextPart(9000, true), 0, 0}, {9000, envelope.MaxTextPart(9000, true), carrier.RegimeNone}}},
-		{"unknown", carrier.RegimeUnknown, nil, 96000, []row{{988, 0, 0}, {96000, 0, 0}, {96001, 96000, carrier.RegimeUnknown}}},
+			[]row{{envelope.MaxTextPart(9000, true), 0, 0}, {8 * envelope.MaxTextPart(9000, true), 0, 0}, {128 * envelope.MaxTextPart(1000, false), 0, 0},
+				{100000, 128 * envelope.MaxTextPart(1000, false), carrier.RegimeNone}}},
+		{"unknown", carrier.RegimeUnknown, nil, 96000, []row{{988, 0, 0}, {96000, 0, 0}, {524289, 524288, carrier.RegimeUnknown}}},
 		{"unknown with a small limit", carrier.RegimeUnknown, &carrier.Limits{MessageLength: 300}, envelope.MaxTextPart(300, false),
-			[]row{{988, 0, 0}, {989, 988, carrier.RegimeUnknown}}},
+			[]row{{988, 0, 0}, {63232, 0, 0}, {63233, 63232, carrier.RegimeUnknown}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := carrier.New()
@@ -403,6 +406,8 @@ func TestTooLong(t *testing.T) {
 			switch tt.regime {
 			case carrier.RegimeEcho:
 				connectE(t, c, &now, 7)
+			case carrier.RegimeText:
+				connectT(t, c, &now, 7)
 			case carrier.RegimeNone:
 				connectN(t, c, &now, 7)
 			case carrier.RegimeUnknown:
@@ -430,6 +435,9 @@ func TestTooLong(t *testing.T) {
 						if strings.HasPrefix(o.Message, "<img") {
 							limit = limits.ImageMessageLength
 						}
+						if tt.regime == carrier.RegimeText {
+							limit = 8000 // uMurmur does not count
+						}
 						if limit != 0 && uint32(len(o.Message)) > limit {
 							t.Errorf("%d bytes became %d characters, limit %d", r.n, len(o.Message), limit)
 						}
@@ -448,10 +456,10 @@ func TestTooLong(t *testing.T) {
 			}
 		})
 	}
-	// What does not fit a fragment goes as text, whatever the regime turns out to be.
+	// What does not fit seven fragments goes as text, whatever the regime turns out to be.
 	c := carrier.New()
 	probe := handle(c, start, carrier.Connected{Session: 7})[0].(carrier.PluginOut).Data
-	handle(c, start, carrier.Send{Token: 1, Object: object(envelope.KindMLSMessage, 1, 2000), To: []uint32{8}})
+	handle(c, start, carrier.Send{Token: 1, Object: object(envelope.KindMLSMessage, 1, 7000), To: []uint32{8}})
 	handle(c, start, carrier.Send{Token: 2, Object: object(envelope.KindWant, 2, 20), To: []uint32{8}})
 	outs := handle(c, start, carrier.PluginData{From: 7, ID: envelope.DataID, Data: probe})
 	if len(outs) != 4 || outs[0] != (carrier.RegimeChanged{Regime: carrier.RegimeEcho}) {
@@ -569,7 +577,7 @@ func TestDelivered(t *testing.T) {
 		}
 		if a.c.Regime() == carrier.RegimeEcho {
 			for tok := range a.delivered {
-				if len(w.objects[tok].Body) <= envelope.MaxPart && !seen[w.objects[tok].Ref()] {
+				if !seen[w.objects[tok].Ref()] {
 					rt.Fatalf("token %d delivered, but not received", tok)
 				}
 			}
@@ -622,6 +630,22 @@ func connectN(tb testing.TB, c *carrier.Carrier, now *time.Time, session uint32)
 		handle(c, *now, carrier.Tick{})
 	}
 	if c.Regime() != carrier.RegimeNone {
+		tb.Fatalf("regime %v", c.Regime())
+	}
+	*now = now.Add(10 * time.Second)
+}
+
+// connectT connects to a server that sends text back and no plugin messages.
+func connectT(tb testing.TB, c *carrier.Carrier, now *time.Time, session uint32) {
+	tb.Helper()
+	handle(c, *now, carrier.Connected{Session: session})
+	*now = now.Add(2 * time.Second)
+	for _, o := range handle(c, *now, carrier.Tick{}) {
+		if o, ok := o.(carrier.TextOut); ok {
+			handle(c, *now, carrier.Text{From: session, Message: o.Message})
+		}
+	}
+	if c.Regime() != carrier.RegimeText {
 		tb.Fatalf("regime %v", c.Regime())
 	}
 	*now = now.Add(10 * time.Second)

@@ -62,14 +62,35 @@ type Spent struct{ Texts int }
 // SpentPlugin says that the local Mumble client itself sent N plugin messages.
 type SpentPlugin struct{ N int }
 
-// Send asks to carry an object to sessions. Exactly one Delivered or Failed
-// with its Token follows. Our own session, 0 and doubles in To mean nothing.
+// Send asks to carry an object to sessions: one object for all of them, however
+// many, costs no more than for one. Exactly one Delivered or Failed with its
+// Token follows. Our own session, 0 and doubles in To mean nothing.
 // To and the object's body must not be changed afterwards.
 type Send struct {
 	Token    uint64
 	Object   envelope.Object
 	To       []uint32
 	Priority Priority
+}
+
+// Cancel says that nobody wants the Send with this Token any more. What has not
+// left stays, and unless it is done already it ends with Failed and
+// ErrCanceled; what has left may still arrive.
+type Cancel struct{ Token uint64 }
+
+// Members says which sessions are members of our groups, all of them. They get
+// more room for objects of many parts than strangers (Sotto protocol §12). It
+// means nothing else: who is a member is the engine's to prove.
+type Members struct{ Sessions []uint32 }
+
+// Solicit says that the engine waits for an object: the body of a Ref, a
+// Welcome after our Hello, a KeyPackage it asked for. For ten seconds such an
+// object may be larger than its sender could otherwise send, up to 512 KiB; two
+// of them at once. Asking again renews it.
+type Solicit struct {
+	From uint32 // 0 for anybody
+	Kind envelope.Kind
+	Ref  envelope.Ref // zero for any of the kind
 }
 
 // Disconnected says that the connection is gone. All that waits fails.
@@ -85,12 +106,15 @@ func (Text) isInput()         {}
 func (Spent) isInput()        {}
 func (SpentPlugin) isInput()  {}
 func (Send) isInput()         {}
+func (Cancel) isInput()       {}
+func (Members) isInput()      {}
+func (Solicit) isInput()      {}
 func (Disconnected) isInput() {}
 func (Tick) isInput()         {}
 
 // Output is something to do or to know: one of the types below. Outputs stand
-// in the carrier's order: a Delivered of regime E stands among the Received
-// exactly where the server put our own message.
+// in the carrier's order: an ordered Delivered stands among the ordered Received
+// exactly where the server put the part that completed our object.
 type Output interface{ isOutput() }
 
 // PluginOut is a PluginDataTransmission to send, with envelope.DataID. Our own
@@ -101,7 +125,7 @@ type PluginOut struct {
 }
 
 // TextOut is a private TextMessage to send to the sessions To, which may not
-// be changed.
+// be changed. In regime T, and with a Probe, our own session is among them.
 type TextOut struct {
 	To      []uint32
 	Message string
@@ -115,15 +139,23 @@ type RegimeChanged struct{ Regime Regime }
 type Received struct {
 	From   uint32
 	Object envelope.Object
+	// Ordered says that its place among the ordered outputs is the same for
+	// everybody on an honest server. What came as bulk has none, nor anything in
+	// regime N.
+	Ordered bool
 }
 
-// Delivered says that a Send is done. In regime E its echo came back, so the
-// server passed it on at this place in the order; what went as text was handed to
-// the connection, and no more is known.
-type Delivered struct{ Token uint64 }
+// Delivered says that a Send is done. If it was ordered, all its parts came
+// back: the server passed the object on at this place in the order. Else it was
+// handed to the connection, and no more is known.
+type Delivered struct {
+	Token   uint64
+	Ordered bool
+}
 
 // Failed says that a Send will not be carried: Reason is ErrNoEcho,
-// ErrQueueFull, ErrNoReceiver, ErrDisconnected, ErrEmpty or a *TooLongError.
+// ErrQueueFull, ErrNoReceiver, ErrDisconnected, ErrEmpty, ErrCanceled or a
+// *TooLongError.
 type Failed struct {
 	Token  uint64
 	Reason error
@@ -148,12 +180,14 @@ var (
 	ErrDisconnected = errors.New("carrier: not connected")
 	// ErrEmpty means that an object has no body.
 	ErrEmpty = errors.New("carrier: object without body")
+	// ErrCanceled means that a Cancel came before the end.
+	ErrCanceled = errors.New("carrier: no longer wanted")
 	// ErrTooLong is what every *TooLongError is.
 	ErrTooLong = errors.New("carrier: object too long")
 )
 
-// TooLongError says that an object does not fit one message of the regime. It
-// is an ErrTooLong.
+// TooLongError says that no way of the regime takes an object that long. It is
+// an ErrTooLong.
 type TooLongError struct {
 	Regime Regime
 	Size   int // bytes of the body

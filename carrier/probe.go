@@ -18,8 +18,10 @@ const (
 // prober holds the Probes of a connection. They stay for its whole life, so
 // that a late echo is still known.
 type prober struct {
-	sent []probe
-	next time.Time // when the next step is due
+	sent   []probe
+	next   time.Time // when the next plugin Probe, or the answer, is due
+	text   string    // the Probe as private text, once sent
+	textAt time.Time
 }
 
 type probe struct {
@@ -27,14 +29,40 @@ type probe struct {
 	at   time.Time
 }
 
+// textDue returns when the text Probe is due: with the second plugin Probe, as
+// soon as the bucket allows.
+func (c *Carrier) textDue() time.Time {
+	first := c.probes.sent[maxProbes-1].at
+	if r := c.buckets[pathText].ready(); r.After(first) {
+		return r
+	}
+	return first
+}
+
+// answerDue returns when silence is an answer. A local client that uses up the
+// text bucket delays it by one more wait and no longer.
+func (c *Carrier) answerDue() time.Time {
+	if c.probes.text != "" {
+		return c.probes.textAt.Add(probeWait)
+	}
+	return c.probes.next.Add(probeWait)
+}
+
 // probeDue returns when the prober has something to do.
 func (c *Carrier) probeDue() time.Time {
 	if len(c.probes.sent) < maxProbes {
-		if r := c.plugin.ready(); r.After(c.probes.next) {
+		if r := c.buckets[pathPlugin].ready(); r.After(c.probes.next) {
 			return r
 		}
+		return c.probes.next
 	}
-	return c.probes.next
+	due := c.answerDue()
+	if c.probes.text == "" {
+		if d := c.textDue(); d.Before(due) {
+			return d
+		}
+	}
+	return due
 }
 
 // probe sends the next Probe, or draws the conclusion from their silence.
@@ -42,35 +70,67 @@ func (c *Carrier) probe() {
 	if c.regime != RegimeUnknown || c.now.Before(c.probeDue()) {
 		return
 	}
-	if len(c.probes.sent) == maxProbes {
-		c.setRegime(RegimeNone)
-		return
+	if len(c.probes.sent) < maxProbes {
+		o := freshProbe()
+		// Eight bytes fit every fragment.
+		data, _ := envelope.AppendSingle(nil, o)
+		c.buckets[pathPlugin].spend(c.now, 1)
+		c.probes.sent = append(c.probes.sent, probe{data, c.now})
+		c.probes.next = c.now.Add(probeWait)
+		c.out(PluginOut{To: []uint32{c.session}, Data: data})
+		if len(c.probes.sent) < maxProbes {
+			return
+		}
 	}
-	nonce := make([]byte, envelope.ProbeLen)
-	rand.Read(nonce) // never fails: crypto/rand ends the program instead
-	// Eight bytes fit every fragment.
-	data, _ := envelope.AppendSingle(nil, envelope.Object{Kind: envelope.KindProbe, Body: nonce})
-	c.plugin.spend(c.now, 1)
-	c.probes.sent = append(c.probes.sent, probe{data, c.now})
-	c.probes.next = c.now.Add(probeWait)
-	c.out(PluginOut{To: []uint32{c.session}, Data: data})
+	if c.probes.text == "" && !c.now.Before(c.textDue()) {
+		// Where plugin messages stay away private text may come back (uMurmur).
+		// Murmur does not send it back, nor show it to anybody.
+		o := freshProbe()
+		text, _ := envelope.AppendText(nil, envelope.TextPart{Kind: o.Kind, ID: o.Ref().ID(), Count: 1, Part: o.Body}, false)
+		c.buckets[pathText].spend(c.now, 1)
+		c.probes.text, c.probes.textAt = string(text), c.now
+		c.out(TextOut{To: []uint32{c.session}, Message: c.probes.text})
+	}
+	if !c.now.Before(c.answerDue()) {
+		c.setRegime(RegimeNone)
+	}
 }
 
-// probeEcho takes one of our own messages that came back, and reports whether
-// it is a Probe of this connection.
+func freshProbe() envelope.Object {
+	nonce := make([]byte, envelope.ProbeLen)
+	rand.Read(nonce) // never fails: crypto/rand ends the program instead
+	return envelope.Object{Kind: envelope.KindProbe, Body: nonce}
+}
+
+// probeEcho takes one of our own plugin messages that came back, and reports
+// whether it is a Probe of this connection.
 func (c *Carrier) probeEcho(data []byte) bool {
 	for _, p := range c.probes.sent {
-		if !bytes.Equal(p.data, data) {
-			continue
+		if bytes.Equal(p.data, data) {
+			c.improve(RegimeEcho, p.at)
+			return true
 		}
-		if c.regime != RegimeEcho {
-			if c.regime == RegimeNone {
-				c.stats.LateProbes++
-			}
-			c.measure(c.now.Sub(p.at))
-			c.setRegime(RegimeEcho)
-		}
-		return true
 	}
 	return false
+}
+
+// textProbeEcho is probeEcho for private text.
+func (c *Carrier) textProbeEcho(message string) bool {
+	if c.probes.text == "" || message != c.probes.text {
+		return false
+	}
+	c.improve(RegimeText, c.probes.textAt)
+	return true
+}
+
+// improve takes regime r if it is better than what is known: E, then T, then N.
+func (c *Carrier) improve(r Regime, sent time.Time) {
+	if c.regime != RegimeUnknown && c.regime <= r {
+		return
+	}
+	if c.regime != RegimeUnknown {
+		c.stats.LateProbes++
+	}
+	c.measure(c.now.Sub(sent))
+	c.setRegime(r)
 }

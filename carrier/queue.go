@@ -1,16 +1,18 @@
 package carrier
 
-import "github.com/sotto-voip/sotto/envelope"
+import (
+	"slices"
 
-// Bounds of what waits to be sent.
-const (
-	maxQueued      = 64
-	maxQueuedBytes = 256 << 10
-	maxInFlight    = 64
+	"github.com/sotto-voip/sotto/envelope"
 )
 
-// waiting is an object on its way: first in the queue, in regime E then in
-// flight until its echo.
+// Bounds of what waits to be sent, for each path.
+const (
+	maxQueued      = 64
+	maxQueuedBytes = 2 << 20
+)
+
+// waiting is an object on its way: first in the queue, then under way.
 type waiting struct {
 	token  uint64
 	object envelope.Object
@@ -18,8 +20,8 @@ type waiting struct {
 	prio   Priority
 }
 
-// size is what an object weighs against maxQueuedBytes.
-func (w waiting) size() int { return len(w.object.Body) + 4*len(w.to) }
+// weight is what an object weighs against maxQueuedBytes.
+func (w waiting) weight() int { return len(w.object.Body) + 4*len(w.to) }
 
 // queue holds what waits, by priority and then in order of arrival. The zero
 // value is empty.
@@ -34,11 +36,11 @@ type queue struct {
 func (q *queue) push(w waiting) (evicted []waiting) {
 	q.lines[w.prio] = append(q.lines[w.prio], w)
 	q.count++
-	q.bytes += w.size()
+	q.bytes += w.weight()
 	for q.count > maxQueued || q.bytes > maxQueuedBytes {
 		for p := priorities - 1; ; p-- {
 			if len(q.lines[p]) > 0 {
-				evicted = append(evicted, q.take(p))
+				evicted = append(evicted, q.take(p, 0))
 				break
 			}
 		}
@@ -46,23 +48,49 @@ func (q *queue) push(w waiting) (evicted []waiting) {
 	return evicted
 }
 
+// peek returns what is to be sent next, nil if nothing waits.
+func (q *queue) peek() *waiting {
+	for p := range q.lines {
+		if len(q.lines[p]) > 0 {
+			return &q.lines[p][0]
+		}
+	}
+	return nil
+}
+
 // pop removes what is to be sent next.
 func (q *queue) pop() (waiting, bool) {
 	for p := range q.lines {
 		if len(q.lines[p]) > 0 {
-			return q.take(Priority(p)), true
+			return q.take(Priority(p), 0), true
 		}
 	}
 	return waiting{}, false
 }
 
-func (q *queue) take(p Priority) waiting {
-	w := q.lines[p][0]
-	q.lines[p][0] = waiting{} // let the body go
-	if q.lines[p] = q.lines[p][1:]; len(q.lines[p]) == 0 {
+// remove takes the Send with this token out, and reports whether it was there.
+func (q *queue) remove(token uint64) bool {
+	for p := range q.lines {
+		if i := slices.IndexFunc(q.lines[p], func(w waiting) bool { return w.token == token }); i >= 0 {
+			q.take(Priority(p), i)
+			return true
+		}
+	}
+	return false
+}
+
+func (q *queue) take(p Priority, i int) waiting {
+	w := q.lines[p][i]
+	if i == 0 {
+		q.lines[p][0] = waiting{} // let the body go
+		q.lines[p] = q.lines[p][1:]
+	} else {
+		q.lines[p] = slices.Delete(q.lines[p], i, i+1)
+	}
+	if len(q.lines[p]) == 0 {
 		q.lines[p] = nil
 	}
 	q.count--
-	q.bytes -= w.size()
+	q.bytes -= w.weight()
 	return w
 }

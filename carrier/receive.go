@@ -6,60 +6,55 @@ import (
 	"github.com/sotto-voip/sotto/envelope"
 )
 
+// arrived is a part as it came, on either path.
+type arrived struct {
+	key
+	index int
+	part  []byte // in the caller's buffer if path is pathPlugin
+}
+
 // receivePlugin takes a plugin message: an echo of ours, or a fragment of
 // somebody else.
 func (c *Carrier) receivePlugin(in PluginData) {
 	if !IsOurs(in.ID) || c.anonymous(in.From) {
 		return
 	}
+	f, err := envelope.ParseFragment(in.Data)
 	if in.From == c.session {
-		if !c.echo(in.Data) && !c.probeEcho(in.Data) {
+		if err != nil || !c.echo(pathPlugin, f.Kind, f.ID, int(f.Index), int(f.Count), f.Part) && !c.probeEcho(in.Data) {
 			c.stats.StrayEcho++
 		}
 		return
 	}
-	f, err := envelope.ParseFragment(in.Data)
 	if err != nil {
 		c.stats.Malformed++
 		return
 	}
-	if f.Count != 1 {
-		c.stats.MultiPart++
-		return
-	}
-	o, err := envelope.OpenSingle(f)
-	if err != nil {
-		c.stats.Malformed++
-		return
-	}
-	o.Body = bytes.Clone(o.Body) // it lies in the caller's buffer
-	c.deliver(in.From, f.ID, o)
+	c.receive(arrived{key{in.From, f.ID, f.Kind, pathPlugin, int(f.Count)}, int(f.Index), f.Part})
 }
 
-// receiveText takes a private text message of somebody else.
+// receiveText takes a private text message: an echo of ours, or a part of
+// somebody else.
 func (c *Carrier) receiveText(in Text) {
 	if !IsText(in.Message) || c.anonymous(in.From) {
 		return
 	}
+	p, err := envelope.ParseText(in.Message)
 	if in.From == c.session {
-		c.stats.StrayEcho++
+		if err != nil || !c.echo(pathText, p.Kind, p.ID, p.Index, p.Count, p.Part) && !c.textProbeEcho(in.Message) {
+			c.stats.StrayEcho++
+		}
 		return
 	}
-	p, err := envelope.ParseText(in.Message)
 	if err != nil {
 		c.stats.Malformed++
 		return
 	}
-	if p.Count != 1 {
-		c.stats.MultiPart++
+	if p.Count > maxImageParts && len(p.Part) > envelope.MaxUMurmurPart {
+		c.stats.OverBound++ // only an image has parts that long
 		return
 	}
-	o := envelope.Object{Kind: p.Kind, Body: p.Part}
-	if o.Ref().ID() != p.ID {
-		c.stats.Malformed++
-		return
-	}
-	c.deliver(in.From, p.ID, o)
+	c.receive(arrived{key{in.From, p.ID, p.Kind, pathText, p.Count}, p.Index, p.Part})
 }
 
 // anonymous counts and reports what nobody can be held to have sent.
@@ -71,20 +66,49 @@ func (c *Carrier) anonymous(from uint32) bool {
 	return true
 }
 
-// deliver gives a complete object to the engine, once. A Hello passes every
-// time: its sender repeats it until somebody answers, and taking it twice
-// restarts nothing (Sotto protocol §1.2).
-func (c *Carrier) deliver(from uint32, id envelope.ID, o envelope.Object) {
-	switch o.Kind {
-	case envelope.KindProbe:
+// receive takes a part of somebody else, and the whole object with the part
+// that completes it.
+func (c *Carrier) receive(a arrived) {
+	if a.kind == envelope.KindProbe {
 		c.stats.Misplaced++
 		return
-	case envelope.KindHello:
-	default:
-		if c.seen.add(c.now, from, id) {
+	}
+	body := a.part
+	if a.count > 1 {
+		switch {
+		case !a.kind.Known():
+			c.stats.OverBound++ // no memory for what nobody can use
+			return
+		case c.seen.has(c.now, a.from, a.id):
+			c.stats.Duplicate++
+			return
+		}
+		var whole bool
+		if body, whole = c.gather.add(c.now, a, &c.stats); !whole {
+			return
+		}
+	}
+	o := envelope.Object{Kind: a.kind, Body: body}
+	ref := o.Ref()
+	if ref.ID() != a.id {
+		c.stats.Malformed++
+		return
+	}
+	// A Hello passes every time: its sender repeats it until somebody answers,
+	// and taking it twice restarts nothing (Sotto protocol §1.2). One of several
+	// parts does not, for its repeated parts would open it anew.
+	if o.Kind != envelope.KindHello || a.count > 1 {
+		if c.seen.add(c.now, a.from, a.id) {
 			c.stats.Duplicate++
 			return
 		}
 	}
-	c.out(Received{from, o})
+	if a.count == 1 && a.path == pathPlugin {
+		o.Body = bytes.Clone(o.Body) // it lies in the caller's buffer
+	}
+	c.gather.answered(ref)
+	c.out(Received{
+		From: a.from, Object: o,
+		Ordered: a.path == pathPlugin && c.regime <= RegimeEcho || a.path == pathText && c.regime == RegimeText,
+	})
 }

@@ -72,9 +72,11 @@ func TestReceive(t *testing.T) {
 		{"another kind than the id says", plugin(8, changed(data, 1, 9)), false, carrier.Stats{Malformed: 1}},
 		{"another id", plugin(8, changed(data, 5, data[5]+1)), false, carrier.Stats{Malformed: 1}},
 		{"another part", plugin(8, changed(data, 100, data[100]+1)), false, carrier.Stats{Malformed: 1}},
-		{"one of two fragments", plugin(8, changed(changed(data, 10, 1), 11, 2)), false, carrier.Stats{MultiPart: 1}},
+		{"one of two fragments", plugin(8, changed(changed(data, 10, 1), 11, 2)), false, carrier.Stats{}},
+		{"one of two fragments of a kind from the future", plugin(8, changed(changed(changed(data, 10, 1), 11, 2), 1, 0x55)), false, carrier.Stats{OverBound: 1}},
+		{"the second half of a Probe", plugin(8, changed(changed(changed(data, 10, 1), 11, 2), 1, 12)), false, carrier.Stats{Misplaced: 1}},
 		{"text with another id", carrier.Text{From: 8, Message: text(t, wrong)}, false, carrier.Stats{Malformed: 1}},
-		{"one of two texts", carrier.Text{From: 8, Message: text(t, two)}, false, carrier.Stats{MultiPart: 1}},
+		{"one of two texts", carrier.Text{From: 8, Message: text(t, two)}, false, carrier.Stats{}},
 		{"half a text", carrier.Text{From: 8, Message: txt[:len(txt)-30]}, false, carrier.Stats{Malformed: 1}},
 		{"somebody else's Probe", plugin(8, fragment(t, object(envelope.KindProbe, 1, 8))), false, carrier.Stats{Misplaced: 1}},
 	} {
@@ -228,7 +230,7 @@ func FuzzInputs(f *testing.F) {
 		}
 		for len(script) > 0 {
 			var in carrier.Input
-			switch next() % 11 {
+			switch next() % 14 {
 			case 0:
 				in = carrier.Connected{Session: uint32(next() % 4)}
 			case 1:
@@ -252,6 +254,19 @@ func FuzzInputs(f *testing.F) {
 				in = carrier.Disconnected{}
 			case 9:
 				now = now.Add(time.Duration(next()) * 20 * time.Millisecond)
+			case 11:
+				in = carrier.Cancel{Token: token - uint64(next()%8)}
+			case 12:
+				in = carrier.Solicit{From: uint32(next() % 4), Kind: envelope.Kind(next())}
+			case 13: // one of two or three parts
+				o := object(envelope.Kind(1+next()%13), uint64(next()%3), 1000+int(next())*6)
+				n := (len(o.Body) + envelope.MaxPart - 1) / envelope.MaxPart
+				i := int(next()) % n
+				data, err := envelope.Fragment{Kind: o.Kind, ID: o.Ref().ID(), Index: uint8(i), Count: uint8(n), Part: o.Body[i*envelope.MaxPart : min((i+1)*envelope.MaxPart, len(o.Body))]}.Append(nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				in = carrier.PluginData{From: uint32(next() % 4), ID: envelope.DataID, Data: data}
 			case 10:
 				now = now.Add(-time.Duration(next()) * time.Second)
 			}
@@ -275,7 +290,7 @@ func FuzzInputs(f *testing.F) {
 					}
 				}
 			}
-			if open := int(token) - len(ended); open > 128 {
+			if open := int(token) - len(ended); open > 64+2*64 {
 				t.Fatalf("%d Sends are open", open)
 			}
 		}
@@ -343,7 +358,7 @@ func BenchmarkSendAndEcho(b *testing.B) {
 		c.Handle(now, carrier.Send{Object: o, To: to, Priority: carrier.PriorityText})
 		out, _ := c.Next()
 		c.Handle(now, carrier.PluginData{From: 7, ID: envelope.DataID, Data: out.(carrier.PluginOut).Data})
-		if out, _ = c.Next(); out != (carrier.Delivered{}) {
+		if out, _ = c.Next(); out != (carrier.Delivered{Ordered: true}) {
 			b.Fatal("not delivered")
 		}
 	}

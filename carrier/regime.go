@@ -12,6 +12,9 @@ const (
 	// RegimeEcho is E: plugin messages come back to a sender that lists itself,
 	// and everybody sees them in one order (Murmur 1.4 and later).
 	RegimeEcho
+	// RegimeText is T: plugin messages are lost, but private text comes back to a
+	// sender that lists itself, in the same order for everybody (uMurmur).
+	RegimeText
 	// RegimeNone is N: nothing comes back; private text carries objects and
 	// there is no common order (Murmur before 1.4).
 	RegimeNone
@@ -22,6 +25,8 @@ func (r Regime) String() string {
 	switch r {
 	case RegimeEcho:
 		return "E"
+	case RegimeText:
+		return "T"
 	case RegimeNone:
 		return "N"
 	case RegimeUnknown:
@@ -34,46 +39,90 @@ func (r Regime) String() string {
 type path uint8
 
 const (
-	pathNone path = iota
-	pathPlugin
+	pathPlugin path = iota
 	pathText
+	paths
 )
 
-// profile is one row of the table of regimes: everything that sending has to
-// know about a server.
-type profile struct {
-	small path // for objects of one fragment
-	large path // for longer ones, up to one text part
+// Sizes of the ways (Sotto protocol §1.2, §1.3).
+const (
+	// fewFragments go on the ordered path by choice; more only where text will
+	// not do.
+	fewFragments = 7
+	// maxImageParts is the largest count in the image form.
+	maxImageParts = 8
+	// On uMurmur one control message above 8 186 bytes ends the connection, and
+	// each listed session takes up to 6 of them.
+	listedFree, listedCost = 20, 6
+)
+
+// way is how one object travels: in count parts of size bytes, the last one shorter.
+type way struct {
+	path    path
+	image   bool // text in the image form
+	echo    bool // each part comes back to us, and everybody sees one order
+	size    int
+	count   int
+	maxSize int // the longest body this way takes
 }
 
-// profileOf returns the row of a regime.
-func profileOf(r Regime) profile {
-	switch r {
-	case RegimeEcho:
-		return profile{small: pathPlugin, large: pathText}
+// over returns w for a body of n bytes, and whether it takes that.
+func (w way) over(n, maxParts int) (way, bool) {
+	w.maxSize = min(w.size*maxParts, envelope.MaxWelcome)
+	if w.size > 0 {
+		w.count = (n + w.size - 1) / w.size
+	}
+	return w, n <= w.maxSize
+}
+
+func fragments(n, most int) (way, bool) {
+	return way{path: pathPlugin, echo: true, size: envelope.MaxPart}.over(n, most)
+}
+
+// route returns how a body of n bytes travels to this many receivers, or false
+// and the way that takes most. While the regime is unknown the roomiest one is
+// hoped for.
+func (c *Carrier) route(n, receivers int) (way, bool) {
+	switch c.regime {
+	case RegimeEcho, RegimeUnknown:
+		if w, ok := fragments(n, fewFragments); ok {
+			return w, true
+		}
+		text, ok := textWay(c.limits, n)
+		if ok {
+			return text, true
+		}
+		w, ok := fragments(n, envelope.MaxFragments)
+		if !ok && text.maxSize > w.maxSize {
+			return text, false
+		}
+		return w, ok
+	case RegimeText:
+		listed := receivers + 1
+		size := envelope.MaxUMurmurPart - listedCost*max(0, listed-listedFree)
+		return way{path: pathText, echo: true, size: max(0, size)}.over(n, envelope.MaxTextParts)
 	case RegimeNone:
-		return profile{small: pathText, large: pathText}
-	case RegimeUnknown:
 	}
-	return profile{}
+	return textWay(c.limits, n)
 }
 
-// pathOf returns how a body of n bytes travels in regime r.
-func pathOf(r Regime, n int) path {
-	if n <= envelope.MaxPart {
-		return profileOf(r).small
+// textWay returns the form in which a body of n bytes travels as text on
+// Murmur. The plain form is taken where one part suffices: it is the smaller
+// liberty with a server's limits.
+func textWay(l Limits, n int) (way, bool) {
+	plain := way{path: pathText, size: maxPlain(l)}
+	if w, ok := plain.over(n, 1); ok {
+		return w, true
 	}
-	return profileOf(r).large
-}
-
-// textForm returns whether a body of n bytes travels in the image form, and
-// false if it fits no text that the server allows. The plain form is taken
-// where it suffices: it is the smaller liberty with a server's limits.
-func textForm(l Limits, n int) (image, ok bool) {
-	if n <= maxPlain(l) {
-		return false, true
+	image, ok := way{path: pathText, image: true, size: maxImage(l)}.over(n, maxImageParts)
+	if ok {
+		return image, true
 	}
-	return true, n <= maxImage(l)
+	plain, ok = plain.over(n, envelope.MaxTextParts)
+	if !ok && image.maxSize > plain.maxSize {
+		return image, false
+	}
+	return plain, ok
 }
 
 // maxPlain returns how many bytes of body fit one text part in the plain form.

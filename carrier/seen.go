@@ -1,6 +1,7 @@
 package carrier
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sotto-voip/sotto/envelope"
@@ -65,6 +66,14 @@ func (s *seen) add(now time.Time, sender uint32, id envelope.ID) (again bool) {
 	h.ids[h.next] = entry
 	h.next = (h.next + 1) % seenIDs
 	return false
+}
+
+// has reports whether add would say that it was again.
+func (s *seen) has(now time.Time, sender uint32, id envelope.ID) bool {
+	h := s.senders[sender]
+	return h != nil && slices.ContainsFunc(h.ids, func(e seenID) bool {
+		return e.id == id && now.Sub(e.at) < seenFor
+	})
 }
 
 // forget drops the senders nobody heard of for seenFor; if there are none, the

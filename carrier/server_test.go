@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sotto-voip/sotto/carrier"
@@ -37,11 +38,14 @@ func (b *leaky) drops(now time.Time) bool {
 
 // model is what a kind of server does.
 type model struct {
-	echo         bool
+	echo         bool // plugin messages are passed on, to their sender as well
+	textEcho     bool // so is text: uMurmur
 	plugin, text leaky
+	maxText      int                              // characters of one plain message; 0 for 5 000
 	delay        func() time.Duration             // one way
 	lose         func(from uint32, n int) bool    // the n-th plugin message of from, besides the bucket
 	loseEcho     func(session uint32, n int) bool // the n-th echo to session
+	loseText     func(from uint32, n int) bool    // the n-th text of from
 }
 
 // The figures measured on Murmur 1.5 and 1.3.
@@ -54,6 +58,14 @@ func measured(echo bool) model {
 	}
 }
 
+// umurmur passes no plugin messages, has no limit of rate for text, and ends the
+// connection of whoever sends a control message above 8 186 bytes.
+func umurmur() model {
+	m := measured(false)
+	m.textEcho, m.text = true, leaky{burst: 1 << 30, refill: time.Second, since: start}
+	return m
+}
+
 // member is one user: the carrier and what came out of it.
 type member struct {
 	session      uint32
@@ -62,6 +74,7 @@ type member struct {
 	lastUp       time.Time // TCP: what is sent later arrives later
 	lastDown     time.Time
 	sent, echoes int
+	sentText     int
 
 	got       []carrier.Received
 	order     []string // Received and Delivered in their order, as refs
@@ -76,6 +89,26 @@ type event struct {
 	at  time.Time
 	seq int
 	do  func()
+}
+
+// partKey names a part of an object; index -1 stands for the first time that all
+// parts were passed.
+type partKey struct {
+	kind  envelope.Kind
+	id    envelope.ID
+	index int
+	count int
+}
+
+// pass remembers a part that the server passed on.
+func (w *world) pass(kind envelope.Kind, id envelope.ID, index, count int) {
+	w.passed[partKey{kind, id, index, count}] = true
+	for i := range count {
+		if !w.passed[partKey{kind, id, i, count}] {
+			return
+		}
+	}
+	w.passed[partKey{kind: kind, id: id, index: -1}] = true
 }
 
 // checker is what *testing.T and *rapid.T have in common.
@@ -108,14 +141,15 @@ type world struct {
 	members map[uint32]*member
 	events  events
 	seq     int
-	drops   int                  // by the server's buckets
-	passed  map[envelope.Ref]int // what the server relayed
+	drops   int              // by the server's buckets
+	passed  map[partKey]bool // what the server relayed
+	bytes   int              // through the server's hands
 	objects map[uint64]envelope.Object
 }
 
 func newWorld(t checker, m model, sessions ...uint32) *world {
 	t.Helper()
-	w := &world{t: t, now: start, model: m, members: map[uint32]*member{}, passed: map[envelope.Ref]int{}, objects: map[uint64]envelope.Object{}}
+	w := &world{t: t, now: start, model: m, members: map[uint32]*member{}, passed: map[partKey]bool{}, objects: map[uint64]envelope.Object{}}
 	for _, s := range sessions {
 		w.members[s] = &member{
 			session: s, c: carrier.New(), plugin: m.plugin, text: m.text,
@@ -145,18 +179,22 @@ func (w *world) handle(session uint32, in carrier.Input) {
 			w.up(m, func() { w.relayText(m, out) })
 		case carrier.Received:
 			m.got = append(m.got, out)
-			ref := out.Object.Ref()
-			m.order = append(m.order, string(ref[:]))
+			if out.Ordered {
+				ref := out.Object.Ref()
+				m.order = append(m.order, string(ref[:]))
+			}
 		case carrier.Delivered:
 			if _, twice := m.delivered[out.Token]; twice || m.failed[out.Token] != nil {
 				w.t.Fatalf("token %d ended twice", out.Token)
 			}
 			m.delivered[out.Token] = w.now
-			ref := w.objects[out.Token].Ref()
-			m.order = append(m.order, string(ref[:]))
-			// Only what fits a fragment has an echo to wait for.
-			if m.c.Regime() == carrier.RegimeEcho && len(w.objects[out.Token].Body) <= envelope.MaxPart && w.passed[ref] == 0 {
-				w.t.Fatalf("token %d delivered, but the server never passed it", out.Token)
+			if out.Ordered {
+				o := w.objects[out.Token]
+				ref := o.Ref()
+				m.order = append(m.order, string(ref[:]))
+				if !w.passed[partKey{kind: o.Kind, id: ref.ID(), index: -1}] {
+					w.t.Fatalf("token %d delivered, but the server never passed it", out.Token)
+				}
 			}
 		case carrier.Failed:
 			if _, twice := m.delivered[out.Token]; twice || m.failed[out.Token] != nil {
@@ -205,13 +243,12 @@ func (w *world) relayPlugin(m *member, out carrier.PluginOut) {
 	if !w.model.echo || w.model.lose != nil && w.model.lose(m.session, m.sent) {
 		return
 	}
-	if f, err := envelope.ParseFragment(out.Data); err != nil {
+	f, err := envelope.ParseFragment(out.Data)
+	if err != nil {
 		w.t.Fatalf("bad fragment: %v", err)
-	} else if o, err := envelope.OpenSingle(f); err != nil {
-		w.t.Fatalf("bad object: %v", err)
-	} else {
-		w.passed[o.Ref()]++
 	}
+	w.pass(f.Kind, f.ID, int(f.Index), int(f.Count))
+	w.bytes += len(out.Data)
 	for _, to := range out.To {
 		if to == m.session {
 			m.echoes++
@@ -230,16 +267,31 @@ func (w *world) relayText(m *member, out carrier.TextOut) {
 		w.drops++
 		return
 	}
-	if len(out.Message) > 5000 {
-		w.t.Fatalf("text of %d characters", len(out.Message))
-	}
-	if p, err := envelope.ParseText(out.Message); err != nil {
+	p, err := envelope.ParseText(out.Message)
+	if err != nil {
 		w.t.Fatalf("bad text: %v", err)
-	} else {
-		w.passed[envelope.Object{Kind: p.Kind, Body: p.Part}.Ref()]++
 	}
+	limit := cmp.Or(w.model.maxText, 5000)
+	if strings.HasPrefix(out.Message, "<img") {
+		limit = 131072
+	}
+	if w.model.textEcho { // tag and length of the whole, of each session and of the rest
+		limit = 8186 - 6 - 6*len(out.To) - 4 - 4
+	}
+	if len(out.Message) > limit {
+		w.t.Fatalf("text of %d characters to %d sessions", len(out.Message), len(out.To))
+	}
+	if slices.Contains(out.To, m.session) != (w.model.textEcho && m.c.Regime() == carrier.RegimeText || p.Kind == envelope.KindProbe) {
+		w.t.Fatalf("%d sends text to %v in regime %v", m.session, out.To, m.c.Regime())
+	}
+	m.sentText++
+	if w.model.loseText != nil && w.model.loseText(m.session, m.sentText) {
+		return
+	}
+	w.pass(p.Kind, p.ID, p.Index, p.Count)
+	w.bytes += len(out.Message)
 	for _, to := range out.To {
-		if r := w.members[to]; r != nil && to != m.session {
+		if r := w.members[to]; r != nil && (to != m.session || w.model.textEcho) {
 			w.down(r, carrier.Text{From: m.session, Message: out.Message})
 		}
 	}
