@@ -125,7 +125,7 @@ func (c *Carrier) Handle(now time.Time, in Input) {
 	case Cancel:
 		c.cancel(in.Token)
 	case Members:
-		c.gather.setMembers(in.Sessions)
+		c.gather.setMembers(in.Sessions, &c.stats)
 	case Solicit:
 		c.gather.solicit(c.now, in)
 	case Disconnected:

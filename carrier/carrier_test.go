@@ -20,27 +20,34 @@ func TestProbing(t *testing.T) {
 		return func(_ uint32, n int) bool { return slices.Contains(which, n) }
 	}
 	for _, tt := range []struct {
-		name    string
-		echo    bool
-		lose    func(uint32, int) bool
-		delay   time.Duration
-		regimes []carrier.Regime
-		at      []time.Duration
-		probes  int
+		name           string
+		echo, textEcho bool
+		lose           func(uint32, int) bool
+		delay          time.Duration
+		regimes        []carrier.Regime
+		at             []time.Duration
+		probes, texts  int
 	}{
-		{"the first Probe comes back", true, nil, 40 * time.Millisecond,
-			[]carrier.Regime{carrier.RegimeEcho}, []time.Duration{80 * time.Millisecond}, 1},
-		{"the first is lost, the second comes back", true, lose(1), 40 * time.Millisecond,
-			[]carrier.Regime{carrier.RegimeEcho}, []time.Duration{2080 * time.Millisecond}, 2},
-		{"nothing comes back", false, nil, 40 * time.Millisecond,
-			[]carrier.Regime{carrier.RegimeNone}, []time.Duration{4 * time.Second}, 2},
-		{"both are lost", true, lose(1, 2), 40 * time.Millisecond,
-			[]carrier.Regime{carrier.RegimeNone}, []time.Duration{4 * time.Second}, 2},
-		{"the echo comes late: N, then E", true, nil, 2500 * time.Millisecond,
-			[]carrier.Regime{carrier.RegimeNone, carrier.RegimeEcho}, []time.Duration{4 * time.Second, 5 * time.Second}, 2},
+		{"the first Probe comes back", true, false, nil, 40 * time.Millisecond,
+			[]carrier.Regime{carrier.RegimeEcho}, []time.Duration{80 * time.Millisecond}, 1, 0},
+		{"the first is lost, the second comes back", true, false, lose(1), 40 * time.Millisecond,
+			[]carrier.Regime{carrier.RegimeEcho}, []time.Duration{2080 * time.Millisecond}, 2, 1},
+		{"nothing comes back", false, false, nil, 40 * time.Millisecond,
+			[]carrier.Regime{carrier.RegimeNone}, []time.Duration{4 * time.Second}, 2, 1},
+		{"both are lost", true, false, lose(1, 2), 40 * time.Millisecond,
+			[]carrier.Regime{carrier.RegimeNone}, []time.Duration{4 * time.Second}, 2, 1},
+		{"the echo comes late: N, then E", true, false, nil, 2500 * time.Millisecond,
+			[]carrier.Regime{carrier.RegimeNone, carrier.RegimeEcho}, []time.Duration{4 * time.Second, 5 * time.Second}, 2, 1},
+		{"text comes back", false, true, nil, 40 * time.Millisecond,
+			[]carrier.Regime{carrier.RegimeText}, []time.Duration{2080 * time.Millisecond}, 2, 1},
+		{"text comes back late: N, then T", false, true, nil, 1500 * time.Millisecond,
+			[]carrier.Regime{carrier.RegimeNone, carrier.RegimeText}, []time.Duration{4 * time.Second, 5 * time.Second}, 2, 1},
+		{"both come back, the first plugin message late: E is better and stays", true, true, nil, 1100 * time.Millisecond,
+			[]carrier.Regime{carrier.RegimeEcho}, []time.Duration{2200 * time.Millisecond}, 2, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := measured(tt.echo)
+			m.textEcho = tt.textEcho
 			m.lose, m.delay = tt.lose, func() time.Duration { return tt.delay }
 			w := newWorld(t, m, 7)
 			w.run(time.Minute)
@@ -52,7 +59,7 @@ func TestProbing(t *testing.T) {
 				t.Errorf("Regime() = %v", got)
 			}
 			var at []time.Duration
-			probes := 0
+			probes, texts := 0, 0
 			for i, o := range a.outs {
 				switch o := o.(type) {
 				case carrier.RegimeChanged:
@@ -63,15 +70,42 @@ func TestProbing(t *testing.T) {
 					if err != nil || f.Kind != envelope.KindProbe || len(f.Part) != envelope.ProbeLen || !slices.Equal(o.To, []uint32{7}) {
 						t.Errorf("not a Probe to ourselves alone: %+v, %v, to %v", f, err, o.To)
 					}
+				case carrier.TextOut:
+					texts++
+					p, err := envelope.ParseText(o.Message)
+					if err != nil || p.Kind != envelope.KindProbe || len(p.Part) != envelope.ProbeLen || !slices.Equal(o.To, []uint32{7}) {
+						t.Errorf("not a Probe to ourselves alone: %+v, %v, to %v", p, err, o.To)
+					}
 				}
 			}
-			if !slices.Equal(at, tt.at) || probes != tt.probes {
-				t.Errorf("changed at %v with %d probes, want %v with %d", at, probes, tt.at, tt.probes)
+			if !slices.Equal(at, tt.at) || probes != tt.probes || texts != tt.texts {
+				t.Errorf("changed at %v with %d and %d probes, want %v with %d and %d", at, probes, texts, tt.at, tt.probes, tt.texts)
 			}
 			if d := a.c.Deadline(); !d.IsZero() {
 				t.Errorf("nothing is due, but Deadline is %v", d.Sub(start))
 			}
 		})
+	}
+}
+
+// TestProbeWaitsForClient: what the local client sends uses up the text bucket,
+// so the text Probe waits for it, and the answer for the Probe, but not for ever.
+func TestProbeWaitsForClient(t *testing.T) {
+	m := measured(false)
+	m.textEcho = true
+	w := newWorld(t, m, 7)
+	w.at(1900*time.Millisecond, func() { w.localText(7, 5) })
+	w.run(time.Minute)
+	if a := w.members[7]; !slices.Equal(a.regimes, []carrier.Regime{carrier.RegimeText}) || w.drops != 0 {
+		t.Errorf("regimes %v, %d drops", a.regimes, w.drops)
+	}
+	w = newWorld(t, measured(false), 7)
+	for ms := range 60 {
+		w.at(time.Duration(ms)*time.Second, func() { w.localText(7, 5) })
+	}
+	w.run(20 * time.Second)
+	if a := w.members[7]; !slices.Equal(a.regimes, []carrier.Regime{carrier.RegimeNone}) || a.sentText != 0 {
+		t.Errorf("a chatty client: regimes %v, %d texts", a.regimes, a.sentText)
 	}
 }
 

@@ -1,7 +1,7 @@
 package carrier
 
 import (
-	"bytes"
+	"maps"
 	"slices"
 	"time"
 
@@ -73,18 +73,26 @@ type gather struct {
 	sweep    time.Time // when to look for what is to be given up
 }
 
-func (g *gather) setMembers(sessions []uint32) {
+func (g *gather) setMembers(sessions []uint32, stats *Stats) {
+	was := g.members
 	g.members = make(map[uint32]bool, len(sessions))
 	for _, s := range sessions {
 		g.members[s] = true
 	}
 	g.strange = 0
-	for s, p := range g.peers {
+	for s, q := range g.peers {
 		if !g.members[s] {
-			g.strange += p.cost
+			g.strange += q.cost
 		}
 	}
-	g.sweep = time.Time{} // who is no member any more has less time
+	// Who is no member any more has a stranger's room and a stranger's time.
+	for _, s := range slices.Sorted(maps.Keys(was)) {
+		if q := g.peers[s]; q != nil && !g.members[s] {
+			for (q.cost > maxStranger || g.strange > maxStrangers) && g.evict(q, nil, stats) {
+			}
+		}
+	}
+	g.sweep = time.Time{}
 }
 
 func (g *gather) solicit(now time.Time, in Solicit) {
@@ -138,7 +146,7 @@ func (g *gather) add(now time.Time, a arrived, stats *Stats) (body []byte, whole
 		return nil, false
 	}
 	g.charge(p, len(a.part))
-	p.parts[a.index] = bytes.Clone(a.part)
+	p.parts[a.index] = append(make([]byte, 0, len(a.part)), a.part...) // no more than is charged
 	p.last = now
 	if p.have++; p.have < p.count {
 		return nil, false
@@ -213,11 +221,12 @@ func (g *gather) room(now time.Time, p *partial, n int, stats *Stats) bool {
 }
 
 // enlarge gives p one of the places for what the engine asked for, if it did.
-// A place is taken from somebody only when its time is over, or for what was
-// asked for by name from what was not.
+// One session has one place for what was not asked for by name. A place is taken
+// from somebody only when its time is over, or for what was asked for by name
+// from what was not.
 func (g *gather) enlarge(now time.Time, p *partial, stats *Stats) {
 	wanted, byName := g.wanted(now, p.key)
-	if !wanted {
+	if !wanted || !byName && g.largeOf(p.from) > 0 {
 		return
 	}
 	if len(g.large) >= maxLarge {

@@ -135,16 +135,17 @@ func (e *events) Pop() any {
 
 // world is a server, its users and virtual time.
 type world struct {
-	t       checker
-	now     time.Time
-	model   model
-	members map[uint32]*member
-	events  events
-	seq     int
-	drops   int              // by the server's buckets
-	passed  map[partKey]bool // what the server relayed
-	bytes   int              // through the server's hands
-	objects map[uint64]envelope.Object
+	t          checker
+	now        time.Time
+	model      model
+	members    map[uint32]*member
+	events     events
+	seq        int
+	drops      int              // of ours, by the server's buckets
+	localDrops int              // of what the local clients sent themselves
+	passed     map[partKey]bool // what the server relayed
+	bytes      int              // through the server's hands
+	objects    map[uint64]envelope.Object
 }
 
 func newWorld(t checker, m model, sessions ...uint32) *world {
@@ -302,7 +303,11 @@ func (w *world) localText(session uint32, n int) {
 	w.handle(session, carrier.Spent{Texts: n})
 	m := w.members[session]
 	for range n {
-		w.up(m, func() { m.text.drops(w.now) })
+		w.up(m, func() {
+			if m.text.drops(w.now) {
+				w.localDrops++
+			}
+		})
 	}
 }
 
