@@ -74,6 +74,7 @@ type Client struct {
 
 	// Owned by run and what it calls.
 	link         *Link
+	up           bool // logged in over link; else what may leave is nothing
 	end          *endpoint.Endpoint
 	ends         Endpoints
 	pending      []Event
@@ -128,7 +129,26 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// call runs f in the owner goroutine and waits for it.
+// meanwhile runs f beside the owner, who goes on answering calls until f ends. f
+// must not touch what the owner owns.
+func (c *Client) meanwhile(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	for {
+		select {
+		case <-done:
+			return
+		case g := <-c.do:
+			g()
+		}
+	}
+}
+
+// call runs f in the owner goroutine and waits for it. The owner never waits for
+// the network without answering meanwhile.
 func (c *Client) call(f func() error) error {
 	result := make(chan error, 1)
 	select {

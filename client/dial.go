@@ -42,7 +42,8 @@ func SystemRoots(host string) func(der []byte) error {
 }
 
 // DialLink connects TCP and TLS and checks the server's certificate. Nothing
-// of the Mumble protocol has been sent when it returns.
+// of the Mumble protocol has been sent when it returns. A server that closes the
+// connection meanwhile is ErrHungUp.
 func DialLink(ctx context.Context, now time.Time, cfg LinkConfig) (*Link, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
@@ -83,7 +84,7 @@ func DialLink(ctx context.Context, now time.Time, cfg LinkConfig) (*Link, error)
 	tc := tls.Client(tcp, conf)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		tcp.Close()
-		return nil, err
+		return nil, hungUp(err)
 	}
 	if !cfg.NoUDP {
 		if err := l.openUDP(tcp.RemoteAddr()); err != nil {

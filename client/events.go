@@ -52,8 +52,11 @@ type (
 		Type   mumblepb.PermissionDenied_DenyType
 		Reason string
 	}
-	// GateChanged: what may leave has changed.
-	GateChanged struct{ e2ee.GateChanged }
+	// GateChanged: what may leave has changed. Line is StateLine after it.
+	GateChanged struct {
+		e2ee.GateChanged
+		Line string
+	}
 	// Holder: somebody proved to hold the secret, or left.
 	Holder struct{ e2ee.Holder }
 	// OtherSecret: somebody here uses another secret.

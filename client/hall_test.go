@@ -41,6 +41,9 @@ type hall struct {
 	reject func(n int) *mumblepb.Reject // the n-th login
 	mute   bool                         // says nothing after Authenticate
 	frozen bool                         // takes what comes and does nothing
+	silent bool                         // connections are not made, nor refused
+	curt   bool                         // closes after TLS
+	rude   bool                         // closes after its Version
 }
 
 type guest struct {
@@ -86,6 +89,13 @@ func (h *hall) config(name string) client.Config {
 }
 
 func (h *hall) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	h.mu.Lock()
+	silent := h.silent
+	h.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if network != "tcp" || address != "hall.example:64738" {
@@ -153,9 +163,19 @@ func (h *hall) serve(nc net.Conn) {
 		return
 	}
 	g := &guest{h: h, conn: client.NewConn(tc), targets: map[uint32][]uint32{}}
+	if h.curt {
+		<-g.conn.Frames() // Version
+		<-g.conn.Frames() // Authenticate
+		g.conn.Close(time.Second)
+		return
+	}
 	v := &mumblepb.Version{Release: proto.String("hall")}
 	control.MakeVersion(1, 5, 735).Set(v)
 	g.conn.SendMessage(v)
+	if h.rude {
+		g.conn.Close(time.Second)
+		return
+	}
 	for f := range g.conn.Frames() {
 		h.mu.Lock()
 		if !h.frame(g, f) {

@@ -4,17 +4,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"slices"
+	"syscall"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sotto-voip/sotto/endpoint"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 )
 
 // ErrNoChannel means that the server has no channel at the path asked for.
 var ErrNoChannel = errors.New("client: no such channel")
+
+// ErrHungUp means that the server closed the connection before it announced its
+// version: it listens, and does not want to hear anything of us. Murmur does so
+// to addresses it has banned for a while (src/murmur/Server.cpp, newClient).
+var ErrHungUp = errors.New("client: the server closed the connection before it said anything")
+
+// hungUp adds ErrHungUp to an error that came before the server's Version, if it
+// says that the server closed the connection.
+func hungUp(err error) error {
+	for _, closed := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, closed) {
+			return fmt.Errorf("%w: %w", ErrHungUp, err)
+		}
+	}
+	return err
+}
 
 // RejectError is the server's refusal of a login.
 type RejectError struct {
@@ -29,27 +48,38 @@ func (e *RejectError) Error() string {
 	return fmt.Sprintf("the server refused the login: %s", e.Reason)
 }
 
+// dial connects and finds the endpoint for the server. Both take their time, a
+// new server also that of stretching the secret; calls are answered meanwhile.
+func (c *Client) dial(ctx context.Context) (link *Link, end *endpoint.Endpoint, err error) {
+	c.meanwhile(func() {
+		link, err = DialLink(ctx, time.Now(), LinkConfig{
+			Address: c.cfg.Address, Certificate: c.cfg.Certificate,
+			CheckServer: c.cfg.CheckServer, NoUDP: c.cfg.NoUDP, Dial: c.cfg.Dial,
+		})
+		if err != nil {
+			return
+		}
+		if end, err = c.ends.For(link.Server()); err != nil {
+			link.Close(0)
+		}
+	})
+	return link, end, err
+}
+
 // login brings up link and endpoint and waits for ServerSync. It runs before
 // the owner loop (first login) or inside it (reconnect).
 func (c *Client) login(ctx context.Context) (err error) {
 	before := len(c.pending)
-	link, err := DialLink(ctx, time.Now(), LinkConfig{
-		Address: c.cfg.Address, Certificate: c.cfg.Certificate,
-		CheckServer: c.cfg.CheckServer, NoUDP: c.cfg.NoUDP, Dial: c.cfg.Dial,
-	})
+	link, end, err := c.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			link.Close(0)
+			c.meanwhile(func() { link.Close(0) })
 			c.disconnected()
 		}
 	}()
-	end, err := c.ends.For(link.Server())
-	if err != nil {
-		return err
-	}
 	c.link, c.end = link, end
 	v := &mumblepb.Version{
 		Release: proto.String("Sotto"), Os: proto.String(runtime.GOOS), OsVersion: proto.String(runtime.GOARCH),
@@ -68,10 +98,15 @@ func (c *Client) login(ctx context.Context) (err error) {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("client: the server does not finish the login: %w", ctx.Err())
+		case f := <-c.do:
+			f() // answers that there is no connection
 		case d := <-link.Datagrams():
 			c.datagram(time.Now(), d)
 		case f, ok := <-link.Frames():
 			if !ok {
+				if link.ServerVersion() == 0 {
+					return hungUp(link.Err())
+				}
 				return fmt.Errorf("client: the server ended the connection: %w", link.Err())
 			}
 			if err := c.frame(time.Now(), f); err != nil {
@@ -82,7 +117,11 @@ func (c *Client) login(ctx context.Context) (err error) {
 	link.Authenticated()
 	// What the login brought belongs to the new session, so it comes after this.
 	c.pending = slices.Insert(c.pending, before, Event(Connected{end.Mirror().Self(), link.ServerVersion()}))
-	return c.join()
+	if err := c.join(); err != nil {
+		return err
+	}
+	c.up = true
+	return nil
 }
 
 func (c *Client) join() error {

@@ -148,7 +148,7 @@ func (c *Client) drain(now time.Time) {
 		case endpoint.Voice:
 			c.link.SendVoice(&o.Packet)
 		case endpoint.Gate:
-			c.emit(GateChanged{o.GateChanged})
+			c.emit(GateChanged{o.GateChanged, StateLine(c.end)})
 		case endpoint.Holder:
 			c.emit(Holder{o.Holder})
 		case endpoint.OtherSecret:

@@ -13,7 +13,9 @@ import (
 // again closes the lost connection and, if wanted, logs in anew with growing
 // pauses. It reports whether there is a connection again.
 func (c *Client) again(ctx context.Context, cause error) bool {
-	c.link.Close(closeGrace)
+	c.up = false
+	link := c.link
+	c.meanwhile(func() { link.Close(closeGrace) })
 	c.disconnected()
 	wait := backoffFirst
 	for attempt := 1; ; attempt++ {
@@ -48,10 +50,14 @@ func (c *Client) disconnected() {
 	c.drain(now)
 }
 
+// offline reports whether there is nothing to send over: the connection is lost,
+// or the login over a new one is not complete.
+func (c *Client) offline() bool { return !c.up || c.link.Err() != nil }
+
 // leave is what may leave now. Over a lost connection nothing does, whatever the
 // gate of its endpoint said last.
 func (c *Client) leave() e2ee.Leave {
-	if c.link.Err() != nil {
+	if c.offline() {
 		return e2ee.LeaveNothing
 	}
 	return c.end.Leave()
@@ -82,7 +88,7 @@ func (c *Client) deliver(ctx context.Context, pause time.Duration) bool {
 		case out <- next:
 			c.pending = c.pending[1:]
 		case f := <-c.do:
-			f() // answers with what a dead link answers
+			f() // answers that there is no connection
 		}
 	}
 }

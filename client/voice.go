@@ -18,6 +18,15 @@ import (
 // ErrHeld means that a packet or text was not sent because the gate is closed.
 var ErrHeld = endpoint.ErrHeld
 
+// ErrNotConnected means that the connection is lost and not back yet. Nothing can
+// leave then, so it is an ErrHeld as well.
+var ErrNotConnected = notConnected{}
+
+type notConnected struct{}
+
+func (notConnected) Error() string        { return "client: not connected" }
+func (notConnected) Is(target error) bool { return target == ErrHeld }
+
 // Frame is one Opus packet to send.
 type Frame struct {
 	Target      uint8  // 0 speech, 1 to 29 a whisper target, 31 loopback
@@ -28,10 +37,11 @@ type Frame struct {
 	Position    [3]float32 // metres, Mumble's left-handed axes
 }
 
-// SendVoice sends one packet. It returns ErrHeld while the gate is closed; the
-// packet is then dropped, as late voice is of no use.
+// SendVoice sends one packet. It returns ErrHeld while the gate is closed, and
+// ErrNotConnected without a connection; the packet is then dropped, as late voice
+// is of no use.
 func (c *Client) SendVoice(f Frame) error {
-	return c.call(func() error {
+	return c.online(func() error {
 		in := voice.Packet{
 			Codec: voice.Opus, Target: f.Target, FrameNumber: f.FrameNumber, Data: f.Opus,
 			Terminator: f.Terminator, HasPosition: f.HasPosition, Position: f.Position,
@@ -49,6 +59,16 @@ func (c *Client) SendVoice(f Frame) error {
 		case e2ee.LeaveNothing:
 		}
 		return ErrHeld
+	})
+}
+
+// online is call for what needs a connection.
+func (c *Client) online(f func() error) error {
+	return c.call(func() error {
+		if c.offline() {
+			return ErrNotConnected
+		}
+		return f()
 	})
 }
 
@@ -80,7 +100,7 @@ func (c *Client) voice(now time.Time, in *voice.Packet) {
 
 // SendText sends a text, HTML as in Mumble, to the own channel.
 func (c *Client) SendText(html string) error {
-	return c.call(func() error {
+	return c.online(func() error {
 		me, _ := c.end.Mirror().Own()
 		return c.text(&mumblepb.TextMessage{ChannelId: []uint32{me.Channel}, Message: proto.String(html)})
 	})
@@ -88,7 +108,7 @@ func (c *Client) SendText(html string) error {
 
 // SendPrivate sends a text to one session.
 func (c *Client) SendPrivate(session uint32, html string) error {
-	return c.call(func() error {
+	return c.online(func() error {
 		return c.text(&mumblepb.TextMessage{Session: []uint32{session}, Message: proto.String(html)})
 	})
 }
@@ -102,7 +122,7 @@ func (c *Client) text(m *mumblepb.TextMessage) error {
 		return nil
 	case e2ee.LeaveNothing:
 		// A private text is between its readers, whoever stands beside us.
-		if c.link.Err() != nil || len(m.Session) == 0 {
+		if len(m.Session) == 0 {
 			return ErrHeld
 		}
 	case e2ee.LeaveCiphertext:
@@ -117,7 +137,7 @@ func (c *Client) Whisper(id uint8, sessions ...uint32) error {
 	if id == 0 || id > 29 {
 		return errors.New("client: whisper targets are 1 to 29")
 	}
-	return c.call(func() error {
+	return c.online(func() error {
 		m := &mumblepb.VoiceTarget{Id: proto.Uint32(uint32(id))}
 		if len(sessions) > 0 {
 			m.Targets = []*mumblepb.VoiceTarget_Target{{Session: sessions}}
@@ -136,7 +156,7 @@ func (c *Client) Whisper(id uint8, sessions ...uint32) error {
 // Join moves to the channel at path, from the root. The server's answer
 // arrives as events.
 func (c *Client) Join(path string) error {
-	return c.call(func() error {
+	return c.online(func() error {
 		id, ok := c.end.Mirror().Find(path)
 		if !ok {
 			return ErrNoChannel
@@ -163,7 +183,7 @@ type State struct {
 	Voice   endpoint.Stats
 }
 
-// State returns what is known now.
+// State returns what is known now; without a connection, what is left of it.
 func (c *Client) State() (State, error) {
 	var s State
 	err := c.call(func() error {

@@ -1,0 +1,46 @@
+package client
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/endpoint"
+)
+
+// StateLine is the state of an endpoint in one line for a person. Its words are
+// the three of the product: private, encrypted but not checked, not private. With
+// a typed secret nobody is verified, so it is never "private". Guard shows it in
+// the stock client, the headless commands on the terminal.
+func StateLine(end *endpoint.Endpoint) string {
+	holders, others := end.Audience()
+	silence := ""
+	if len(others) > 0 {
+		silence = " Hears silence: " + list(others) + "."
+	}
+	switch end.State() {
+	case e2ee.StateOff:
+		return "Not private: policy is off, nothing is encrypted."
+	case e2ee.StateTyped:
+		if len(holders) == 0 {
+			return "Encrypted, but nobody here can hear you." + silence
+		}
+		return fmt.Sprintf("Encrypted, not checked: %s.%s Secret %s.", list(holders), silence, end.KeyID())
+	case e2ee.StateAlone:
+		return "Nobody else is here. Your microphone is held until somebody comes who holds the secret."
+	case e2ee.StateFind:
+		return "Finding out who holds the secret. Your microphone is held."
+	case e2ee.StateHeld, e2ee.StateAsked:
+		return fmt.Sprintf("Nobody here has shown the secret. Your microphone is held.%s Secret %s.", silence, end.KeyID())
+	}
+	return "Your microphone is held."
+}
+
+// list names people, each a label, not too many of them.
+func list(names []string) string {
+	const most = 5
+	if len(names) > most {
+		names = append(names[:most:most], fmt.Sprintf("%d more", len(names)-most))
+	}
+	return strings.Join(names, ", ")
+}
