@@ -57,6 +57,33 @@ func makeDir(dir string, stat func(string) (fs.FileInfo, error)) error {
 	return private(dir, info, "700")
 }
 
+// tighten closes a directory of ours to others if it is empty: nothing of ours
+// was there to be read. It reports whether it did. A directory that others could
+// write in is looked at again when they no longer can; what they were faster to
+// put there makes it open again, so that it is refused.
+func tighten(dir string) bool {
+	info, err := os.Stat(dir)
+	if err != nil || !empty(dir) || os.Chmod(dir, dirMode) != nil {
+		return false
+	}
+	if closed, err := os.Stat(dir); err == nil && private(dir, closed, "700") == nil && empty(dir) {
+		return true
+	}
+	os.Chmod(dir, info.Mode().Perm())
+	return false
+}
+
+// empty reports whether a directory can be read and has nothing in it.
+func empty(dir string) bool {
+	f, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	_, err = f.Readdirnames(1)
+	return errors.Is(err, io.EOF)
+}
+
 // readFile returns the contents of a file that is ours alone. One that is not
 // there is fs.ErrNotExist. Symbolic links are refused: they would let the
 // checks look at one place and a later write change another.

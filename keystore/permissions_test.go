@@ -110,6 +110,56 @@ func TestOpenToOthers(t *testing.T) {
 	}
 }
 
+// A fresh directory, as mkdir or mktemp's like make it, is closed to others when
+// it is first used, and only then.
+func TestTighten(t *testing.T) {
+	for _, mode := range []os.FileMode{0o755, 0o777, 0o701} {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		s, err := keystore.Open(dir)
+		if err != nil {
+			t.Errorf("an empty directory of mode %04o: %v", mode, err)
+			continue
+		}
+		if !s.Tightened() {
+			t.Errorf("%04o was repaired in silence", mode)
+		}
+		wantPrivate(t, dir)
+		if s := open(t, dir); s.Tightened() {
+			t.Error("the second use says it again")
+		}
+	}
+	if s := open(t, stateDir(t)); s.Tightened() {
+		t.Error("a directory that we made ourselves was tightened")
+	}
+	// One thing in it, and it may have been there for others to see or to plant.
+	dir := t.TempDir()
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "x"), nil, 0o600), os.Chmod(dir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keystore.Open(dir); !errors.Is(err, keystore.ErrPermissions) {
+		t.Errorf("with a file in it: %v", err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o755 {
+		t.Error("it was repaired all the same")
+	}
+	// Nor is somebody else's, whatever its mode.
+	if os.Geteuid() == 0 {
+		dir := t.TempDir()
+		if err := errors.Join(os.Chown(dir, 12345, 12345), os.Chmod(dir, 0o755)); err != nil {
+			t.Skip("directories cannot be given away here: " + err.Error())
+		}
+		if _, err := keystore.Open(dir); !errors.Is(err, keystore.ErrOwner) {
+			t.Errorf("somebody else's: %v", err)
+		}
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o755 {
+			t.Error("somebody else's was changed")
+		}
+	}
+}
+
 func TestOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only the superuser can give files away")

@@ -34,7 +34,7 @@ func (e *PinError) Hint() string {
 	if e.Client {
 		return "another Mumble, or another user of this computer, connects to this guard; allow it only if it is yours"
 	}
-	return "ask the server's owner whether the certificate was renewed, over another way than this server; then: sotto guard --accept-certificate FINGERPRINT"
+	return "ask the server's owner whether the certificate was renewed, over another way than this server; then start guard with --accept-certificate " + hex.EncodeToString(e.New[:])
 }
 
 // Fingerprint writes a SHA-256 for people: 64 hex digits in 16 groups of four.

@@ -34,22 +34,26 @@ func Dir(state string) (string, error) {
 // nothing, so what another process writes is seen at once. It is safe for
 // concurrent use, also by several processes.
 type Store struct {
-	dir string
+	dir       string
+	tightened bool
 }
 
 // Open opens the state directory dir, creating it and its parents with mode
-// 0700 whatever the umask. It refuses a directory that is not ours alone
-// (ErrPermissions, ErrOwner) and removes temporary files that an interrupted
+// 0700 whatever the umask. An empty one of ours that others may enter is closed to
+// them (Tightened). It refuses any other that is not ours alone (ErrPermissions,
+// ErrOwner) and removes temporary files that an interrupted
 // write left behind.
 func Open(dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("keystore: state directory: %w", err)
 	}
-	if err := makeDir(dir, os.Stat); err != nil {
+	err = makeDir(dir, os.Stat)
+	tightened := errors.Is(err, ErrPermissions) && tighten(dir)
+	if err != nil && !tightened {
 		return nil, err
 	}
-	s := &Store{dir}
+	s := &Store{dir, tightened}
 	unlock, err := s.lock()
 	if err != nil {
 		return nil, err
@@ -57,6 +61,10 @@ func Open(dir string) (*Store, error) {
 	defer unlock()
 	return s, removeTemporary(dir)
 }
+
+// Tightened reports whether Open found the directory empty and open to other
+// users, and set its mode to 0700. Whoever has it made wants to know.
+func (s *Store) Tightened() bool { return s.tightened }
 
 // Path returns the directory, absolute.
 func (s *Store) Path() string { return s.dir }
