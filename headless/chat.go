@@ -118,7 +118,7 @@ func Describe(ev client.Event) string {
 		return fmt.Sprintf("* %s uses another secret and cannot hear you.", Printable(ev.Name))
 	case client.Disconnected:
 		if ev.Retry > 0 {
-			return fmt.Sprintf("* connection lost (%v); trying again in %v", Printable(ev.Err.Error()), ev.Retry.Round(100_000_000))
+			return fmt.Sprintf("* connection lost (%v); trying again in %v", Printable(Sentence(ev.Err.Error())), ev.Retry.Round(100_000_000))
 		}
 	}
 	return ""

@@ -125,7 +125,7 @@ func (a *app) dial(ctx context.Context, f clientFlags, t target, bot bool) (*cli
 		return nil, err
 	}
 	cfg := client.Config{
-		Address:  net.JoinHostPort(t.host, strconv.Itoa(int(t.port))),
+		Address:  t.at(),
 		Username: t.user, Password: t.password, Channel: t.channel, Bot: bot,
 		CheckServer: server.CheckPin, NoUDP: f.tcp, Named: f.with, Reconnect: f.reconnect,
 		Policy: e2ee.PolicyRequire,
@@ -150,10 +150,22 @@ func (a *app) dial(ctx context.Context, f clientFlags, t target, bot bool) (*cli
 	cfg.Certificate = &cert
 	c, err := client.Dial(ctx, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", cfg.Address, err)
+		return nil, a.changed(about(cfg.Address, err), f.guard(), cfg.Address)
 	}
 	return c, nil
 }
+
+// guard are the flags of a guard that does what these ask for.
+func (f *clientFlags) guard() guardFlags {
+	g := guardFlags{policy: defaultPolicy, secretFile: f.secretFile, with: f.with}
+	if f.plain {
+		g.policy = e2ee.PolicyOff.String()
+	}
+	return g
+}
+
+// at is the address of a target, HOST:PORT.
+func (t target) at() string { return net.JoinHostPort(t.host, strconv.Itoa(int(t.port))) }
 
 func (a *app) playCommand() *cobra.Command {
 	var f clientFlags
@@ -176,7 +188,7 @@ func (a *app) playCommand() *cobra.Command {
 			clip, err := headless.ReadClip(file)
 			file.Close()
 			if err != nil {
-				return hinted{fmt.Errorf("%s: %w", args[1], err), "make one with: opusenc --framesize 20 in.wav out.opus"}
+				return hinted{about(args[1], err), "make one with: opusenc --framesize 20 in.wav out.opus"}
 			}
 			return a.play(cmd, f, t, clip, loops, wait)
 		},

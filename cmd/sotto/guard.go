@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,16 +17,17 @@ import (
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/events"
 	"github.com/sotto-voip/sotto/guard"
+	"github.com/sotto-voip/sotto/headless"
 	"github.com/sotto-voip/sotto/keystore"
 )
+
+const defaultPolicy = "prefer"
 
 type guardFlags struct {
 	listen     string
 	policy     string
 	secretFile string
 	with       []string
-	accept     string
-	acceptOwn  string
 	json       bool
 	verbose    bool
 }
@@ -42,11 +44,11 @@ func (a *app) guardCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.guard(cmd, f, args[0]) },
 	}
 	c.Flags().StringVar(&f.listen, "listen", "", "`PORT` or ADDR:PORT to listen on; loopback only (default: a port kept for this server)")
-	c.Flags().StringVar(&f.policy, "policy", "prefer", "prefer, require or off; off encrypts nothing")
+	c.Flags().StringVar(&f.policy, "policy", defaultPolicy, "prefer, require or off; off encrypts nothing")
 	c.Flags().StringVar(&f.secretFile, "secret-file", "", "`FILE` whose first line is the secret")
 	c.Flags().StringSliceVar(&f.with, "with", nil, "`NAME` of somebody who must hold the secret before anything leaves (repeatable)")
-	c.Flags().StringVar(&f.accept, "accept-certificate", "", "accept the server's new certificate with this SHA-256 `FINGERPRINT`")
-	c.Flags().StringVar(&f.acceptOwn, "accept-client", "", "let the Mumble client with this certificate, SHA-256 `FINGERPRINT`, use this guard from now on")
+	c.Flags().String("accept-certificate", "", "accept the server's new certificate with this SHA-256 `FINGERPRINT`")
+	c.Flags().String("accept-client", "", "let the Mumble client with this certificate, SHA-256 `FINGERPRINT`, use this guard from now on")
 	c.Flags().BoolVar(&f.json, "json", false, "print events as JSON lines on standard output")
 	c.Flags().BoolVar(&f.verbose, "verbose", false, "log more to standard error")
 	return c
@@ -54,6 +56,14 @@ func (a *app) guardCommand() *cobra.Command {
 
 func (a *app) guard(cmd *cobra.Command, f guardFlags, target string) error {
 	host, port, err := splitServer(target)
+	if err != nil {
+		return usageError{err}
+	}
+	accept, err := fingerprintFlag(cmd, "accept-certificate")
+	if err != nil {
+		return usageError{err}
+	}
+	acceptOwn, err := fingerprintFlag(cmd, "accept-client")
 	if err != nil {
 		return usageError{err}
 	}
@@ -89,22 +99,14 @@ func (a *app) guard(cmd *cobra.Command, f guardFlags, target string) error {
 	cfg := guard.Config{
 		Address: net.JoinHostPort(host, strconv.Itoa(int(port))), Listen: listen,
 		Policy: policy, Secret: secret, Named: f.with, Store: store, Server: server,
-		Log:    slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})),
-		Events: func(e events.Event) { out.event(e, describe(e)) },
-	}
-	if f.accept != "" {
-		sum, err := keystore.ParseFingerprint(f.accept)
-		if err != nil {
-			return usageError{fmt.Errorf("--accept-certificate: %w", err)}
-		}
-		cfg.Accept = &sum
-	}
-	if f.acceptOwn != "" {
-		sum, err := keystore.ParseFingerprint(f.acceptOwn)
-		if err != nil {
-			return usageError{fmt.Errorf("--accept-client: %w", err)}
-		}
-		cfg.AcceptClient = &sum
+		Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})),
+		Events: func(e events.Event) {
+			if e.Event != "rejected" { // else the server's own words
+				e.Reason = headless.Sentence(e.Reason)
+			}
+			out.event(e, a.describe(e, f, target))
+		},
+		Accept: accept, AcceptClient: acceptOwn,
 	}
 	g, err := guard.New(cfg)
 	if kept && errors.Is(err, syscall.EADDRINUSE) {
@@ -115,7 +117,7 @@ func (a *app) guard(cmd *cobra.Command, f guardFlags, target string) error {
 	}
 	defer g.Close()
 	if err := g.Check(cmd.Context()); err != nil {
-		return fmt.Errorf("%s: %w", target, err)
+		return a.changed(about(cfg.Address, err), f, target)
 	}
 	if f.listen == "" && !kept {
 		if err := server.SetPort(g.Port()); err != nil {
@@ -135,6 +137,72 @@ func (a *app) guard(cmd *cobra.Command, f guardFlags, target string) error {
 	return g.Run(cmd.Context())
 }
 
+// fingerprintFlag reads a flag that holds a fingerprint; nil: it was not given.
+// Given and empty, as from a variable that is not set, is an error like any
+// other text that is no fingerprint.
+func fingerprintFlag(cmd *cobra.Command, name string) (*[32]byte, error) {
+	flag := cmd.Flags().Lookup(name)
+	if !flag.Changed {
+		return nil, nil
+	}
+	sum, err := keystore.ParseFingerprint(flag.Value.String())
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", name, err)
+	}
+	return &sum, nil
+}
+
+// changed completes the hint for another certificate of the server at target:
+// the command that accepts it, ready to be pasted.
+func (a *app) changed(err error, f guardFlags, target string) error {
+	var pin *keystore.PinError
+	if !errors.As(err, &pin) || pin.Client {
+		return err
+	}
+	return hinted{err, "ask the server's owner whether the certificate was renewed, over another way than this server; then: " +
+		a.guardLine(f, "accept-certificate", keystore.Fingerprint(pin.New), target)}
+}
+
+// guardLine is the command line of a guard for target with the flags f and one
+// more, as a shell takes it.
+func (a *app) guardLine(f guardFlags, flag, fingerprint, target string) string {
+	words := []string{"sotto"}
+	add := func(flag, value string) {
+		if value != "" {
+			words = append(words, "--"+flag, shellQuote(value))
+		}
+	}
+	add("state", a.state)
+	words = append(words, "guard")
+	add("listen", f.listen)
+	if f.policy != defaultPolicy {
+		add("policy", f.policy)
+	}
+	add("secret-file", f.secretFile)
+	for _, name := range f.with {
+		add("with", name)
+	}
+	if f.json {
+		words = append(words, "--json")
+	}
+	if f.verbose {
+		words = append(words, "--verbose")
+	}
+	add(flag, strings.ReplaceAll(fingerprint, " ", ""))
+	return strings.Join(append(words, shellQuote(target)), " ")
+}
+
+// shellQuote writes one argument for a POSIX shell.
+func shellQuote(s string) string {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_./:@%+=,", r)
+	}
+	if s != "" && strings.TrimFunc(s, plain) == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
 func (a *app) intro(cmd *cobra.Command, target string, g *guard.Guard, policy e2ee.Policy) {
 	w := cmd.ErrOrStderr()
 	fmt.Fprintf(w, "Guarding %s. Connect your Mumble client to  mumble://[::1]:%d/?version=1.2.0  (address ::1, port %d).\n", target, g.Port(), g.Port())
@@ -144,8 +212,8 @@ func (a *app) intro(cmd *cobra.Command, target string, g *guard.Guard, policy e2
 	}
 }
 
-// describe words a guard event for a person's terminal.
-func describe(e events.Event) string {
+// describe words an event of the guard for target for a person's terminal.
+func (a *app) describe(e events.Event, f guardFlags, target string) string {
 	at := e.Time.Local().Format(time.TimeOnly)
 	switch e.Event {
 	case "connected":
@@ -162,11 +230,12 @@ func describe(e events.Event) string {
 	case "notice":
 		return fmt.Sprintf("%s  %s", at, e.Text)
 	case "client_refused", "upstream_failed", "disconnected", "rejected", "text_failed":
-		return fmt.Sprintf("%s  %s: %s", at, e.Event, e.Reason)
+		return fmt.Sprintf("%s  %s: %s", at, strings.ReplaceAll(e.Event, "_", " "), e.Reason)
 	case "client_uncertified":
 		return fmt.Sprintf("%s  your Mumble shows no certificate, so any user of this computer could use this guard", at)
 	case "client_unknown":
-		return fmt.Sprintf("%s  another Mumble came, with certificate %s; if it is yours, start again with --accept-client FINGERPRINT", at, e.Fingerprint)
+		return fmt.Sprintf("%s  another Mumble came, with certificate %s; if it is yours, start again with: %s", at, e.Fingerprint,
+			a.guardLine(f, "accept-client", e.Fingerprint, target))
 	case "client_pinned":
 		return fmt.Sprintf("%s  this guard now belongs to the Mumble with certificate %s", at, e.Fingerprint)
 	}
@@ -188,7 +257,11 @@ func (a *app) store() (*keystore.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keystore.Open(dir)
+	store, err := keystore.Open(dir)
+	if err == nil && store.Tightened() {
+		fmt.Fprintf(os.Stderr, "sotto: %s was empty and open to other users; it is yours alone now (mode 0700)\n", oneLine(dir))
+	}
+	return store, err
 }
 
 // splitServer reads HOST[:PORT]; a bare IPv6 address needs no brackets.

@@ -84,7 +84,7 @@ func (a *app) importMumble(cmd *cobra.Command, path string) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return about(path, err)
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "imported the certificate of %q (SHA-1 %s)\n", imported.Name, imported.Hash)
 	if imported.Expired {

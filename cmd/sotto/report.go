@@ -20,10 +20,32 @@ import (
 
 // report writes an error for a person: one line, and a hint where there is one.
 func report(w io.Writer, err error) {
-	fmt.Fprintln(w, "sotto: error:", credentials.ReplaceAllString(oneLine(err.Error()), "$1:...@"))
+	fmt.Fprintln(w, "sotto: error:", credentials.ReplaceAllString(oneLine(sentence(err)), "$1:...@"))
 	if hint := hintFor(err); hint != "" {
 		fmt.Fprintln(w, "sotto: hint:", oneLine(hint))
 	}
+}
+
+// labelled says what an error is about, in words of the person: a file, a server.
+type labelled struct {
+	what string
+	err  error
+}
+
+func (l labelled) Error() string { return l.what + ": " + l.err.Error() }
+func (l labelled) Unwrap() error { return l.err }
+
+// about puts what an error is about before it.
+func about(what string, err error) error { return labelled{what, err} }
+
+// sentence is an error without the names of packages, but with the words of a
+// person, who may have a file of such a name.
+func sentence(err error) string {
+	var l labelled
+	if errors.As(err, &l) && l.Error() == err.Error() {
+		return l.what + ": " + headless.Sentence(l.err.Error())
+	}
+	return headless.Sentence(err.Error())
 }
 
 // credentials is the password in a URL, wherever in an error somebody quotes it;
@@ -54,6 +76,8 @@ func hintFor(err error) string {
 		return "another program has this port; choose one with --listen PORT, or stop the other"
 	case errors.Is(err, os.ErrPermission):
 		return "check who owns the file and who may read it"
+	case errors.Is(err, client.ErrHungUp):
+		return "the server may have banned this address for a while because of many connection attempts; wait some minutes and try once more"
 	case errors.Is(err, client.ErrNoChannel):
 		return "channel paths are case-sensitive and start below the root: Lobby/Red team"
 	case errors.Is(err, headless.ErrNotReady):
@@ -125,7 +149,7 @@ func (r *reporter) client(ev client.Event) {
 	case client.Connected:
 		r.event(events.Event{Event: "connected", Session: ev.Session, Server: ev.Server.String()}, line)
 	case client.Disconnected:
-		r.event(events.Event{Event: "disconnected", Reason: ev.Err.Error(), RetryMS: ev.Retry.Milliseconds()}, line)
+		r.event(events.Event{Event: "disconnected", Reason: headless.Sentence(ev.Err.Error()), RetryMS: ev.Retry.Milliseconds()}, line)
 	case client.GateChanged:
 		r.event(events.Event{Event: "gate", State: ev.To.String(), Was: ev.From.String(), Leave: ev.Leave.String(), Reason: ev.Reason}, line)
 	case client.Holder:

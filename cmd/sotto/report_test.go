@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,6 +61,8 @@ func TestReport(t *testing.T) {
 		{"not allowed", &os.PathError{Op: "open", Path: "x", Err: syscall.EACCES}, 1, "who may read"},
 		{"no channel", fmt.Errorf("h: %w", client.ErrNoChannel), 1, "case-sensitive"},
 		{"timeout", &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}, 1, "reachable"},
+		{"banned for a while", fmt.Errorf("h: %w: %w", client.ErrHungUp, syscall.ECONNRESET), 1, "banned this address for a while"},
+		{"reset later", fmt.Errorf("h: %w", syscall.ECONNRESET), 1, ""},
 		{"the form of a URL", errors.New(`"x" is not of the form mumble://NAME[:PASS]@HOST`), 1, ""},
 		{"a URL in it", errors.New(`bad "mumble://bob:hunter2@host/" and MUMBLE://a:hunter2@b`), 1, ""},
 	} {
@@ -85,6 +89,46 @@ func TestReport(t *testing.T) {
 		if got := exitCode(tt.err); got != tt.code {
 			t.Errorf("%s: exit code %d, want %d", tt.name, got, tt.code)
 		}
+	}
+}
+
+// TestSentences: what a person reads names no package.
+func TestSentences(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{notPrivate(headless.ErrNotReady), "the microphone is held"},
+		{hinted{about("ogg", fmt.Errorf("packet 3: %w", headless.ErrEmpty)), "x"}, "ogg: packet 3: the file holds no audio"},
+		{coded{about("h:1", client.ErrClosed), 1}, "h:1: connection closed"},
+		{usageError{fmt.Errorf("--accept-client: %w", keystore.ErrFingerprint)}, "--accept-client: not the accepted fingerprint"},
+	} {
+		var out bytes.Buffer
+		report(&out, tt.err)
+		if line, _, _ := strings.Cut(out.String(), "\n"); line != "sotto: error: "+tt.want {
+			t.Errorf("%q, want %q", line, tt.want)
+		}
+	}
+}
+
+// TestGuardLine: the command of a hint is what a shell takes apart as it was meant.
+func TestGuardLine(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("no shell")
+	}
+	a := &app{state: "my state"}
+	f := guardFlags{listen: "5000", policy: "off", secretFile: "it's $(mine)", with: []string{"a", "b;c"}, json: true, verbose: true}
+	sum := keystore.Fingerprint([32]byte{0xAB})
+	line := a.guardLine(f, "accept-client", sum, "[::1]:5")
+	out, err := exec.Command(sh, "-c", "sotto() { printf '%s\n' \"$@\"; }; "+line).Output()
+	want := []string{"--state", "my state", "guard", "--listen", "5000", "--policy", "off", "--secret-file", "it's $(mine)",
+		"--with", "a", "--with", "b;c", "--json", "--verbose", "--accept-client", strings.ReplaceAll(sum, " ", ""), "[::1]:5"}
+	if got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n"); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%s\nis %q, %v, want %q", line, got, err, want)
+	}
+	if got := new(app).guardLine(guardFlags{policy: defaultPolicy}, "accept-client", "AB CD", "h"); got != "sotto guard --accept-client ABCD h" {
+		t.Errorf("%q", got)
 	}
 }
 
@@ -197,12 +241,13 @@ func TestDescribe(t *testing.T) {
 		{events.Event{Event: "notice", Text: "one sentence"}, "12:00:00  one sentence"},
 		{events.Event{Event: "rejected", Reason: "full" + bad}, "12:00:00  rejected: full[2J]0;x sotto: error: forged\u2028"},
 		{events.Event{Event: "client_pinned", Fingerprint: "AB"}, "12:00:00  this guard now belongs to the Mumble with certificate AB"},
+		{events.Event{Event: "client_unknown", Fingerprint: "AB CD"}, "12:00:00  another Mumble came, with certificate AB CD; if it is yours, start again with: sotto guard --accept-client ABCD voice.example.org"},
 		{events.Event{Event: "text", Name: "bob"}, ""},
 		{events.Event{Event: "listening"}, ""},
 	} {
 		tt.e.Time = at
 		var out, human bytes.Buffer
-		newReporter(false, &out, &human).event(tt.e, describe(tt.e))
+		newReporter(false, &out, &human).event(tt.e, new(app).describe(tt.e, guardFlags{policy: defaultPolicy}, "voice.example.org"))
 		want := tt.want
 		if want != "" {
 			want += "\n"
