@@ -78,6 +78,7 @@ type Client struct {
 	end          *endpoint.Endpoint
 	ends         Endpoints
 	pending      []Event
+	quiet        time.Time // when a message of end or a text last left
 	overrun      uint64
 	maxBandwidth uint32
 	sendBuf      []byte

@@ -145,6 +145,7 @@ func (c *Client) drain(now time.Time) {
 		switch o := o.(type) {
 		case endpoint.Send:
 			c.link.SendMessage(o.Message)
+			c.quiet = now
 		case endpoint.Voice:
 			c.link.SendVoice(&o.Packet)
 		case endpoint.Gate:

@@ -119,6 +119,7 @@ func (c *Client) text(m *mumblepb.TextMessage) error {
 	case e2ee.LeaveClear:
 		c.end.Spent(now, 1)
 		c.link.SendMessage(m)
+		c.quiet = now
 		return nil
 	case e2ee.LeaveNothing:
 		// A private text is between its readers, whoever stands beside us.
@@ -177,6 +178,9 @@ type State struct {
 	// MaxBandwidth is what the server allows each speaker, bit/s with 32 bytes
 	// of overhead per packet counted in; 0: it did not say.
 	MaxBandwidth uint32
+	// Quiet is since when no message of the encryption and no text has left. What
+	// the server's limits hold back leaves within a second or two of the last one.
+	Quiet time.Time
 	// Dropped counts voice that nobody read in time.
 	Dropped uint64
 	Stats   Stats
@@ -191,7 +195,7 @@ func (c *Client) State() (State, error) {
 		s.Self, _ = m.Own()
 		s.Users = m.Users()
 		s.Gate, s.Leave, s.Holders = c.end.State(), c.leave(), c.end.Holders()
-		s.MaxBandwidth, s.Dropped = c.maxBandwidth, c.overrun
+		s.MaxBandwidth, s.Dropped, s.Quiet = c.maxBandwidth, c.overrun, c.quiet
 		s.OverUDP, s.Stats, s.Voice = c.link.OverUDP(), c.link.Stats(), c.end.Stats()
 		return nil
 	})

@@ -1,125 +1,166 @@
 package headless
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"io"
+	"errors"
+	"slices"
 	"strings"
-	"unicode"
+	"time"
 
 	"golang.org/x/net/html"
 
 	"github.com/sotto-voip/sotto/client"
 )
 
-// maxLine bounds one typed line in bytes.
-const maxLine = 64 << 10
+// Times of Chat.
+const (
+	// settle is how long after a login a line waits for the gate to open: those
+	// who are there need some seconds to show each other the secret.
+	settle = 10 * time.Second
+	// brief is how long a line waits at any time, such as while the gate finds out
+	// who has just come, or a lost connection comes back.
+	brief = 4 * time.Second
+	// linger is how long nothing may have left, at the end of the lines, until no
+	// refusal is expected any more. Guard answers a private text after 2 s.
+	linger = 3 * time.Second
+	// lingerMost bounds that: what the server's limits hold back this long is lost.
+	lingerMost = 30 * time.Second
+	// maxHeldLines bounds the lines that wait; further ones are not read.
+	maxHeldLines = 64
+)
 
-// Lines reads lines in the background until in ends; the channel is then
-// closed. The goroutine ends with the reader.
-func Lines(in io.Reader) <-chan string {
-	out := make(chan string)
-	go func() {
-		defer close(out)
-		s := bufio.NewScanner(in)
-		s.Buffer(nil, maxLine)
-		for s.Scan() {
-			out <- s.Text()
-		}
-	}()
-	return out
+// What Chat says of lines that came to their end but did not all leave.
+var (
+	// ErrHeldBack: nobody held the secret when they were due.
+	ErrHeldBack = errors.New("headless: not everything that was typed was sent, because nobody here has shown the secret")
+	// ErrUnsent: they were refused, by Sotto or by the server.
+	ErrUnsent = errors.New("headless: not everything that was typed was sent")
+)
+
+// chat is the lines on their way. Its owner is Chat.
+type chat struct {
+	conn    *client.Client
+	refused func(error)
+	held    []heldLine
+	settled time.Time // until then a held line waits
+	sent    bool
+	failed  error // the worst that happened: nil, ErrUnsent, ErrHeldBack
+}
+
+// heldLine is a line that waits for the gate.
+type heldLine struct {
+	Line
+	typed time.Time
 }
 
 // Chat sends each line to the own channel and hands each event to see, until
 // the context ends, the lines end, or the connection does, which is an error.
-// A text that is refused is no error: refused gets the reason.
-func Chat(ctx context.Context, conn *client.Client, lines <-chan string, see func(client.Event), refused func(error)) error {
+// A line that cannot leave yet waits for some seconds. One that is refused ends
+// nothing: refused gets the reason. When the lines end, Chat waits for what is
+// under way, at most about 40 s; if any was refused it is ErrHeldBack or ErrUnsent.
+func Chat(ctx context.Context, conn *client.Client, lines <-chan Line, see func(client.Event), refused func(error)) error {
+	c := chat{conn: conn, refused: refused, settled: time.Now().Add(settle)}
+	var ended time.Time // when the lines did
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
+		now := time.Now()
+		c.send(now)
+		due := c.due()
+		if !ended.IsZero() && len(c.held) == 0 {
+			if due = c.quiet(ended); !now.Before(due) {
+				return c.failed
+			}
+		}
+		timer.Stop()
+		if !due.IsZero() {
+			timer.Reset(due.Sub(now))
+		}
+		in := lines
+		if len(c.held) >= maxHeldLines {
+			in = nil
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case l, ok := <-lines:
+		case <-timer.C:
+		case l, ok := <-in:
 			if !ok {
-				return nil
-			}
-			if strings.TrimSpace(l) == "" {
-				continue
-			}
-			if err := conn.SendText(html.EscapeString(l)); err != nil {
-				refused(err)
+				lines, ended = nil, time.Now()
+			} else if l.Err != nil || strings.TrimSpace(l.Text) != "" {
+				c.held = append(c.held, heldLine{l, time.Now()})
 			}
 		case ev, ok := <-conn.Events():
 			if !ok {
 				return client.ErrClosed
 			}
 			see(ev)
-			if gone, is := ev.(client.Disconnected); is && gone.Retry == 0 {
-				return gone.Err
+			switch ev := ev.(type) {
+			case client.Connected:
+				c.settled = time.Now().Add(settle)
+			case client.Denied:
+				if c.sent {
+					c.fail(ErrUnsent)
+				}
+			case client.Disconnected:
+				if ev.Retry == 0 {
+					return ev.Err
+				}
 			}
 		}
 	}
 }
 
-// Plain turns a Mumble text into one line for a terminal: tags off, line
-// breaks to spaces, control characters away (they could rewrite the screen).
-func Plain(text string) string {
-	var b strings.Builder
-	z := html.NewTokenizer(strings.NewReader(text))
-	for {
-		switch z.Next() {
-		case html.ErrorToken:
-			return strings.Join(strings.Fields(b.String()), " ")
-		case html.TextToken:
-			b.WriteString(Printable(string(z.Text())))
-		case html.StartTagToken, html.SelfClosingTagToken:
-			name, _ := z.TagName()
-			switch string(name) {
-			case "br", "p", "div", "li", "tr":
-				b.WriteByte(' ')
-			case "img":
-				b.WriteString("[picture]")
-			}
-		case html.EndTagToken, html.CommentToken, html.DoctypeToken:
+// send sends what can leave, in order. A line that has waited too long is refused.
+func (c *chat) send(now time.Time) {
+	for len(c.held) > 0 {
+		l := c.held[0]
+		err := l.Err
+		if err == nil {
+			err = c.conn.SendText(html.EscapeString(l.Text))
 		}
-	}
-}
-
-// Printable replaces what a terminal would act on instead of showing it.
-func Printable(s string) string {
-	return strings.Map(func(r rune) rune {
 		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == unicode.ReplacementChar:
-			return -1
+		case err == nil:
+			c.sent = true
+		case errors.Is(err, client.ErrHeld) && now.Before(c.due()):
+			return
+		case errors.Is(err, client.ErrHeld) && !errors.Is(err, client.ErrNotConnected):
+			c.fail(ErrHeldBack)
+			c.refused(err)
+		default:
+			c.fail(ErrUnsent)
+			c.refused(err)
 		}
-		return r
-	}, s)
+		c.held = slices.Delete(c.held, 0, 1)
+	}
 }
 
-// Describe words an event for a person's terminal, "" for what is not worth a line.
-func Describe(ev client.Event) string {
-	switch ev := ev.(type) {
-	case client.TextMessage:
-		from, mark := Printable(ev.Name), ""
-		if from == "" {
-			from = "[server]"
-		}
-		if !ev.Encrypted {
-			mark = " [not encrypted]"
-		}
-		return fmt.Sprintf("%s%s: %s", from, mark, Plain(ev.HTML))
-	case client.Notice:
-		return "* " + Printable(ev.Text)
-	case client.Denied:
-		return "* " + Printable(ev.Reason)
-	case client.OtherSecret:
-		return fmt.Sprintf("* %s uses another secret and cannot hear you.", Printable(ev.Name))
-	case client.Disconnected:
-		if ev.Retry > 0 {
-			return fmt.Sprintf("* connection lost (%v); trying again in %v", Printable(Sentence(ev.Err.Error())), ev.Retry.Round(100_000_000))
-		}
+// due is until when the first line may wait; zero: none does.
+func (c *chat) due() time.Time {
+	if len(c.held) == 0 {
+		return time.Time{}
 	}
-	return ""
+	if d := c.held[0].typed.Add(brief); d.After(c.settled) {
+		return d
+	}
+	return c.settled
+}
+
+// quiet is when nothing can be under way any more after the lines ended.
+func (c *chat) quiet(ended time.Time) time.Time {
+	s, err := c.conn.State()
+	if !c.sent || err != nil {
+		return ended
+	}
+	if most := ended.Add(settle + lingerMost); s.Quiet.Add(linger).After(most) {
+		return most
+	}
+	return s.Quiet.Add(linger)
+}
+
+// fail remembers the worst.
+func (c *chat) fail(err error) {
+	if c.failed == nil || err == ErrHeldBack {
+		c.failed = err
+	}
 }

@@ -80,6 +80,7 @@ func TestDescribe(t *testing.T) {
 		{client.TextMessage{From: 7, Name: bad, HTML: bad, Encrypted: true}, "[2J x: [2J x"},
 		{client.Notice{Notice: e2ee.Notice{Text: "one " + bad}}, "* one [2J x"},
 		{client.Denied{Reason: bad}, "* [2J x"},
+		{client.Denied{Type: mumblepb.PermissionDenied_TextTooLong}, "* the server refused it (TextTooLong)"},
 		{client.OtherSecret{OtherSecret: e2ee.OtherSecret{Name: bad}}, "* [2J x uses another secret and cannot hear you."},
 		{client.Disconnected{Err: io.EOF, Retry: 1234 * ms}, "* connection lost (EOF); trying again in 1.2s"},
 		{client.Disconnected{Err: &client.RejectError{Type: mumblepb.Reject_ServerFull, Reason: bad}, Retry: time.Second},
@@ -97,7 +98,13 @@ func TestDescribe(t *testing.T) {
 func TestLines(t *testing.T) {
 	all := func(s string) (got []string) {
 		for l := range headless.Lines(strings.NewReader(s)) {
-			got = append(got, l)
+			if l.Err != nil {
+				if !errors.Is(l.Err, headless.ErrLongLine) || l.Text != "" {
+					t.Errorf("%.20q: %v", l.Text, l.Err)
+				}
+				l.Text = "too long"
+			}
+			got = append(got, l.Text)
 		}
 		return got
 	}
@@ -107,7 +114,9 @@ func TestLines(t *testing.T) {
 	}{
 		{"", nil},
 		{"one\ntwo\r\n\nlast", []string{"one", "two", "", "last"}},
-		{"one\n" + strings.Repeat("x", 1<<20) + "\ntwo\n", []string{"one"}}, // ends, and hoards nothing
+		{"one\n" + strings.Repeat("x", 1<<20) + "\ntwo\n", []string{"one", "too long", "two"}},
+		{strings.Repeat("x", 1<<20), []string{"too long"}},
+		{strings.Repeat("x", 64<<10-1) + "\ntwo", []string{strings.Repeat("x", 64<<10-1), "two"}},
 	} {
 		if got := all(tt.in); !slices.Equal(got, tt.want) {
 			t.Errorf("%.20q: %.60q, want %q", tt.in, got, tt.want)
@@ -117,7 +126,7 @@ func TestLines(t *testing.T) {
 
 func TestChat(t *testing.T) {
 	type chat struct {
-		lines   chan string
+		lines   chan headless.Line
 		done    chan error
 		cancel  context.CancelFunc
 		seen    []string
@@ -125,7 +134,7 @@ func TestChat(t *testing.T) {
 	}
 	run := func(t *testing.T, c *client.Client) *chat {
 		ctx, cancel := context.WithCancel(t.Context())
-		one := &chat{lines: make(chan string), done: make(chan error, 1), cancel: cancel}
+		one := &chat{lines: make(chan headless.Line), done: make(chan error, 1), cancel: cancel}
 		go func() {
 			one.done <- headless.Chat(ctx, c, one.lines, func(ev client.Event) {
 				if s := headless.Describe(ev); s != "" {
@@ -140,7 +149,7 @@ func TestChat(t *testing.T) {
 		play(t, client.Config{}, func(t *testing.T, s *stage, c *client.Client) {
 			one := run(t, c)
 			for _, l := range []string{"hello", "  ", "", `1 < 2 & "3"`, "<b>not bold</b>"} {
-				one.lines <- l
+				one.lines <- headless.Line{Text: l}
 			}
 			s.come(7, "bob")
 			s.send(&mumblepb.TextMessage{Actor: proto.Uint32(7), ChannelId: []uint32{0}, Message: proto.String("<i>hi</i>")})
@@ -179,19 +188,19 @@ func TestChat(t *testing.T) {
 		play(t, client.Config{Reconnect: true}, func(t *testing.T, s *stage, c *client.Client) {
 			one := run(t, c)
 			s.cut()
-			one.lines <- "into nothing"
+			one.lines <- headless.Line{Text: "into nothing"}
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
-			one.lines <- "again"
+			one.lines <- headless.Line{Text: "again"}
 			close(one.lines)
 			if err := <-one.done; err != nil {
 				t.Error(err)
 			}
 			synctest.Wait()
-			if len(one.refused) != 1 || !errors.Is(one.refused[0], client.ErrHeld) {
+			if one.refused != nil {
 				t.Errorf("refused: %v", one.refused)
 			}
-			if want := []string{"again"}; !slices.Equal(s.texts, want) {
+			if want := []string{"into nothing", "again"}; !slices.Equal(s.texts, want) {
 				t.Errorf("sent %q, want %q", s.texts, want)
 			}
 			if len(one.seen) != 1 || !strings.HasPrefix(one.seen[0], "* connection lost") {

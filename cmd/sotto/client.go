@@ -164,6 +164,16 @@ func (f *clientFlags) guard() guardFlags {
 	return g
 }
 
+// reporter reports the events of a headless client.
+func (f *clientFlags) reporter(cmd *cobra.Command) *reporter {
+	r := newReporter(f.json, cmd.OutOrStdout(), cmd.ErrOrStderr())
+	r.state = cmd.ErrOrStderr()
+	if f.plain {
+		r.words = headless.DescribePlain
+	}
+	return r
+}
+
 // at is the address of a target, HOST:PORT.
 func (t target) at() string { return net.JoinHostPort(t.host, strconv.Itoa(int(t.port))) }
 
@@ -204,7 +214,7 @@ func (a *app) play(cmd *cobra.Command, f clientFlags, t target, clip *headless.C
 	if err != nil {
 		return err
 	}
-	out := newReporter(f.json, cmd.OutOrStdout(), cmd.ErrOrStderr())
+	out := f.reporter(cmd)
 	quiet := make(chan struct{})
 	go func() {
 		defer close(quiet)
@@ -273,7 +283,7 @@ func (a *app) record(cmd *cobra.Command, f clientFlags, t target, dir string, le
 	if err != nil {
 		return err
 	}
-	out := newReporter(f.json, cmd.OutOrStdout(), cmd.ErrOrStderr())
+	out := f.reporter(cmd)
 	err = headless.Record(ctx, conn, rec, out.client)
 	conn.Close()
 	err = errors.Join(err, rec.Close())
@@ -299,16 +309,29 @@ func (a *app) chatCommand() *cobra.Command {
 				return err
 			}
 			defer conn.Close()
-			out := newReporter(f.json, cmd.OutOrStdout(), cmd.OutOrStdout())
-			refused := func(err error) {
-				if errors.Is(err, client.ErrHeld) {
-					err = errors.New("your message was not sent: nobody here has shown the secret yet")
-				}
-				out.event(events.Event{Event: "text_failed", Reason: err.Error()}, "* "+err.Error())
-			}
-			return headless.Chat(cmd.Context(), conn, headless.Lines(cmd.InOrStdin()), out.client, refused)
+			return a.chat(cmd, f, t, conn)
 		},
 	}
 	f.register(c)
 	return c
+}
+
+func (a *app) chat(cmd *cobra.Command, f clientFlags, t target, conn *client.Client) error {
+	out := f.reporter(cmd)
+	out.human = cmd.OutOrStdout()
+	refused := func(err error) {
+		text := headless.Sentence(err.Error())
+		switch {
+		case errors.Is(err, client.ErrNotConnected):
+			text = "your message was not sent: the connection is lost"
+		case errors.Is(err, client.ErrHeld):
+			text = "your message was not sent: nobody here has shown the secret yet"
+		}
+		out.event(events.Event{Event: "text_failed", Reason: text}, "* "+text)
+	}
+	err := headless.Chat(cmd.Context(), conn, headless.Lines(cmd.InOrStdin()), out.client, refused)
+	if errors.Is(err, headless.ErrHeldBack) {
+		return notPrivate(err)
+	}
+	return a.changed(err, f.guard(), t.at())
 }

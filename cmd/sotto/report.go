@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sotto-voip/sotto/client"
+	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/events"
 	"github.com/sotto-voip/sotto/headless"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
@@ -80,7 +81,7 @@ func hintFor(err error) string {
 		return "the server may have banned this address for a while because of many connection attempts; wait some minutes and try once more"
 	case errors.Is(err, client.ErrNoChannel):
 		return "channel paths are case-sensitive and start below the root: Lobby/Red team"
-	case errors.Is(err, headless.ErrNotReady):
+	case errors.Is(err, headless.ErrNotReady), errors.Is(err, headless.ErrHeldBack):
 		return "nobody there has shown the same secret; start the other side, or use --plain to talk unencrypted"
 	case isTimeout(err):
 		return "is the server reachable from here?"
@@ -112,11 +113,13 @@ type reporter struct {
 	mu    sync.Mutex
 	json  io.Writer // nil: for a person
 	human io.Writer
+	state io.Writer                 // for the line of the state; nil: human
+	words func(client.Event) string // headless.Describe or DescribePlain
 	feed  *events.Feed
 }
 
 func newReporter(asJSON bool, out, human io.Writer) *reporter {
-	r := &reporter{human: human}
+	r := &reporter{human: human, words: headless.Describe}
 	if asJSON {
 		r.json = out
 	}
@@ -144,14 +147,15 @@ func (r *reporter) event(e events.Event, line string) {
 
 // client reports an event of a headless client.
 func (r *reporter) client(ev client.Event) {
-	line := headless.Describe(ev)
+	line := r.words(ev)
 	switch ev := ev.(type) {
 	case client.Connected:
 		r.event(events.Event{Event: "connected", Session: ev.Session, Server: ev.Server.String()}, line)
 	case client.Disconnected:
 		r.event(events.Event{Event: "disconnected", Reason: headless.Sentence(ev.Err.Error()), RetryMS: ev.Retry.Milliseconds()}, line)
 	case client.GateChanged:
-		r.event(events.Event{Event: "gate", State: ev.To.String(), Was: ev.From.String(), Leave: ev.Leave.String(), Reason: ev.Reason}, line)
+		r.event(events.Event{Event: "gate", State: ev.To.String(), Was: ev.From.String(), Leave: ev.Leave.String(), Reason: ev.Reason}, "")
+		r.stateLine(ev)
 	case client.Holder:
 		r.event(events.Event{Event: "holder", Session: ev.Session, Name: ev.Name, Holds: &ev.Holds}, line)
 	case client.OtherSecret:
@@ -163,6 +167,22 @@ func (r *reporter) client(ev client.Event) {
 	case client.Notice:
 		r.event(events.Event{Event: "notice", Code: ev.Code, Text: ev.Text}, line)
 	}
+}
+
+// stateLine tells a person where things stand, with the eight digits by which
+// people compare their secrets, when guard says so in Mumble's window. It is no
+// result of the command.
+func (r *reporter) stateLine(ev client.GateChanged) {
+	if r.json != nil || ev.To != e2ee.StateTyped && ev.To != e2ee.StateAlone {
+		return // the others come with a sentence of their own, or are short
+	}
+	w := r.state
+	if w == nil {
+		w = r.human
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintln(w, headless.Printable(ev.Line))
 }
 
 func denyCode(d client.Denied) string {
