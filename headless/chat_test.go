@@ -208,4 +208,101 @@ func TestChat(t *testing.T) {
 			}
 		})
 	})
+	// What follows is the end of the lines while something is under way.
+	t.Run("refused at the end", func(t *testing.T) {
+		play(t, client.Config{}, func(t *testing.T, s *stage, c *client.Client) {
+			s.deny, s.denyAfter = "your message was not sent: nobody there", 2*time.Second
+			one := run(t, c)
+			one.lines <- headless.Line{Text: "hello"}
+			close(one.lines)
+			if err := <-one.done; !errors.Is(err, headless.ErrUnsent) {
+				t.Error(err)
+			}
+			if want := []string{"* " + s.deny}; !slices.Equal(one.seen, want) {
+				t.Errorf("saw %q, want %q", one.seen, want)
+			}
+		})
+	})
+	t.Run("refused without our doing", func(t *testing.T) {
+		play(t, client.Config{}, func(t *testing.T, s *stage, c *client.Client) {
+			one := run(t, c)
+			s.send(&mumblepb.PermissionDenied{Type: mumblepb.PermissionDenied_Text.Enum(), Reason: proto.String("no")})
+			start := time.Now()
+			close(one.lines)
+			if err := <-one.done; err != nil || time.Since(start) != 0 {
+				t.Errorf("%v after %v", err, time.Since(start))
+			}
+		})
+	})
+	t.Run("nobody holds the secret", func(t *testing.T) {
+		play(t, client.Config{Secret: "sotto-secret-aaaaaaaaaaaaaaaaaaaaaaaaaa"}, func(t *testing.T, s *stage, c *client.Client) {
+			s.come(7, "eve")
+			one := run(t, c)
+			start := time.Now()
+			for _, l := range []string{"one", "two"} {
+				one.lines <- headless.Line{Text: l}
+			}
+			close(one.lines)
+			if err := <-one.done; !errors.Is(err, headless.ErrHeldBack) {
+				t.Error(err)
+			}
+			if d := time.Since(start); d < 9*time.Second || d > 11*time.Second {
+				t.Errorf("given up after %v", d)
+			}
+			if len(one.refused) != 2 || !errors.Is(one.refused[0], client.ErrHeld) || s.texts != nil {
+				t.Errorf("refused %v, sent %q", one.refused, s.texts)
+			}
+		})
+	})
+	t.Run("later a refusal takes less", func(t *testing.T) {
+		play(t, client.Config{Secret: "sotto-secret-aaaaaaaaaaaaaaaaaaaaaaaaaa"}, func(t *testing.T, s *stage, c *client.Client) {
+			one := run(t, c)
+			time.Sleep(time.Minute)
+			one.lines <- headless.Line{Text: "one"}
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			if len(one.refused) != 1 {
+				t.Errorf("refused %v", one.refused)
+			}
+			one.cancel()
+			if err := <-one.done; err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	t.Run("a line that is too long", func(t *testing.T) {
+		play(t, client.Config{}, func(t *testing.T, s *stage, c *client.Client) {
+			one := run(t, c)
+			one.lines <- headless.Line{Err: headless.ErrLongLine}
+			one.lines <- headless.Line{Text: "goes on"}
+			close(one.lines)
+			if err := <-one.done; !errors.Is(err, headless.ErrUnsent) {
+				t.Error(err)
+			}
+			if want := []string{"goes on"}; !slices.Equal(s.texts, want) || len(one.refused) != 1 {
+				t.Errorf("sent %q, want %q; refused %v", s.texts, want, one.refused)
+			}
+		})
+	})
+}
+
+// TestDescribePlain: behind guard a text bears guard's marks and no second ones.
+func TestDescribePlain(t *testing.T) {
+	for _, tt := range []struct {
+		ev   client.Event
+		want string
+	}{
+		{client.TextMessage{From: 7, Name: "bob", HTML: "hi"}, "bob: hi"},
+		{client.TextMessage{From: 7, Name: "eve", HTML: "<b>[not encrypted]</b> hi"}, "eve: [not encrypted] hi"},
+		{client.TextMessage{HTML: "[server] welcome"}, "[server] welcome"},
+		{client.TextMessage{HTML: "welcome"}, "[server]: welcome"},
+		{client.TextMessage{From: 7, Name: "eve", HTML: "[server] welcome"}, "eve: [server] welcome"},
+		{client.TextMessage{From: 7, Name: "[server]", HTML: "x"}, "[server]: x"},
+		{client.Denied{Reason: "no"}, "* no"},
+		{client.Voice{Name: "bob"}, ""},
+	} {
+		if got := headless.DescribePlain(tt.ev); got != tt.want {
+			t.Errorf("%T: %q, want %q", tt.ev, got, tt.want)
+		}
+	}
 }

@@ -45,6 +45,9 @@ type stage struct {
 	mute   bool // the client may not speak
 	heard  []packet
 	texts  []string
+
+	deny      string // the answer to each text
+	denyAfter time.Duration
 }
 
 // packet is one packet that the client sent.
@@ -55,7 +58,8 @@ type packet struct {
 	opus       []byte
 }
 
-// play runs f with a client on a stage, in virtual time.
+// play runs f with a client on a stage, in virtual time; in clear if cfg has no
+// secret.
 func play(t *testing.T, cfg client.Config, f func(t *testing.T, s *stage, c *client.Client)) {
 	t.Helper()
 	cert := selfSigned(t)
@@ -65,6 +69,9 @@ func play(t *testing.T, cfg client.Config, f func(t *testing.T, s *stage, c *cli
 			s.version, s.format = cfg.Announce, voice.Legacy
 		}
 		cfg.Address, cfg.Username, cfg.Dial, cfg.Policy = "stage.example:64738", "me", s.dial, e2ee.PolicyOff
+		if cfg.Secret != "" {
+			cfg.Policy = e2ee.PolicyRequire
+		}
 		cfg.CheckServer = func([]byte) error { return nil }
 		c, err := client.Dial(t.Context(), cfg)
 		if err != nil {
@@ -139,6 +146,11 @@ func (s *stage) frame(conn *client.Conn, f control.Frame) {
 		conn.SendMessage(m)
 	case *mumblepb.TextMessage:
 		s.texts = append(s.texts, m.GetMessage())
+		if s.deny != "" {
+			time.AfterFunc(s.denyAfter, func() {
+				conn.SendMessage(&mumblepb.PermissionDenied{Type: mumblepb.PermissionDenied_Text.Enum(), Reason: proto.String(s.deny)})
+			})
+		}
 	}
 }
 

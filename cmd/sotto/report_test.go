@@ -225,6 +225,30 @@ func TestReporter(t *testing.T) {
 	}
 }
 
+// TestStateLine: where things stand is for a person and no result, so it goes
+// beside what the command prints; a program has the gate event.
+func TestStateLine(t *testing.T) {
+	gate := func(to e2ee.State) client.Event {
+		return client.GateChanged{GateChanged: e2ee.GateChanged{To: to, Leave: e2ee.LeaveCiphertext, Reason: "bob holds it"}, Line: "Secret 5f3a90c1." + bad}
+	}
+	for state, want := range map[e2ee.State]bool{
+		e2ee.StateTyped: true, e2ee.StateAlone: true, e2ee.StateFind: false, e2ee.StateHeld: false, e2ee.StateAsked: false,
+	} {
+		for _, asJSON := range []bool{false, true} {
+			var out, human, aside bytes.Buffer
+			r := newReporter(asJSON, &out, &human)
+			r.state = &aside
+			r.client(gate(state))
+			if got := strings.HasPrefix(aside.String(), "Secret 5f3a90c1."); got != (want && !asJSON) || strings.Count(aside.String(), "\n") > 1 {
+				t.Errorf("%v, JSON %v: %q", state, asJSON, aside.String())
+			}
+			if human.Len() != 0 || asJSON == (out.Len() == 0) || strings.Contains(out.String(), "5f3a90c1") {
+				t.Errorf("%v, JSON %v: %q and %q", state, asJSON, human.String(), out.String())
+			}
+		}
+	}
+}
+
 // TestDescribe: the lines of a running guard, with hostile names.
 func TestDescribe(t *testing.T) {
 	yes, no := true, false
