@@ -33,25 +33,45 @@ func missing(t *testing.T, format string, args ...any) {
 	t.Skip(what)
 }
 
+// cacheDir is where scripts/setup puts what it downloads; it must agree with
+// scripts/lib/cache.bash.
+func cacheDir(t *testing.T) string {
+	t.Helper()
+	if dir := os.Getenv("SOTTO_CACHE"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		missing(t, "no cache directory: %v", err)
+	}
+	return filepath.Join(dir, "sotto")
+}
+
+// node returns a Node of version 20 or later: that on the path, else the one that
+// scripts/setup has put into the cache directory.
+func node(t *testing.T) string {
+	t.Helper()
+	var found []string
+	for _, name := range []string{"node", filepath.Join(cacheDir(t), "node", "node_modules", ".bin", "node")} {
+		out, err := exec.Command(name, "--version").Output()
+		if err != nil {
+			found = append(found, err.Error())
+			continue
+		}
+		major, _, _ := strings.Cut(strings.TrimPrefix(string(out), "v"), ".")
+		if n, err := strconv.Atoi(major); err == nil && n >= 20 {
+			return name
+		}
+		found = append(found, fmt.Sprintf("%s is %s", name, bytes.TrimSpace(out)))
+	}
+	missing(t, "no Node 20 (%s): run scripts/setup", strings.Join(found, ", "))
+	return ""
+}
+
 // install puts ts-mls into the user's cache directory and returns where.
 func install(t *testing.T) string {
 	t.Helper()
-	out, err := exec.Command("node", "--version").Output()
-	if err != nil {
-		missing(t, "no node: %v", err)
-	}
-	major, _, _ := strings.Cut(strings.TrimPrefix(string(out), "v"), ".")
-	if n, err := strconv.Atoi(major); err != nil || n < 20 {
-		missing(t, "node %s is older than 20", bytes.TrimSpace(out))
-	}
-	cache := os.Getenv("SOTTO_CACHE")
-	if cache == "" {
-		if cache, err = os.UserCacheDir(); err != nil {
-			missing(t, "no cache directory: %v", err)
-		}
-		cache = filepath.Join(cache, "sotto")
-	}
-	dir := filepath.Join(cache, "tsmls")
+	dir := filepath.Join(cacheDir(t), "tsmls")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +137,7 @@ type answer struct {
 
 func startPeer(t *testing.T) *peer {
 	t.Helper()
-	cmd := exec.Command("node", "peer.mjs")
+	cmd := exec.Command(node(t), "peer.mjs")
 	cmd.Dir = install(t)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
