@@ -249,6 +249,7 @@ func TestChat(t *testing.T) {
 			if d := time.Since(start); d < 9*time.Second || d > 11*time.Second {
 				t.Errorf("given up after %v", d)
 			}
+			synctest.Wait()
 			if len(one.refused) != 2 || !errors.Is(one.refused[0], client.ErrHeld) || s.texts != nil {
 				t.Errorf("refused %v, sent %q", one.refused, s.texts)
 			}
@@ -279,6 +280,7 @@ func TestChat(t *testing.T) {
 			if err := <-one.done; !errors.Is(err, headless.ErrUnsent) {
 				t.Error(err)
 			}
+			synctest.Wait()
 			if want := []string{"goes on"}; !slices.Equal(s.texts, want) || len(one.refused) != 1 {
 				t.Errorf("sent %q, want %q; refused %v", s.texts, want, one.refused)
 			}

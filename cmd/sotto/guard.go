@@ -152,57 +152,6 @@ func fingerprintFlag(cmd *cobra.Command, name string) (*[32]byte, error) {
 	return &sum, nil
 }
 
-// changed completes the hint for another certificate of the server at target:
-// the command that accepts it, ready to be pasted.
-func (a *app) changed(err error, f guardFlags, target string) error {
-	var pin *keystore.PinError
-	if !errors.As(err, &pin) || pin.Client {
-		return err
-	}
-	return hinted{err, "ask the server's owner whether the certificate was renewed, over another way than this server; then: " +
-		a.guardLine(f, "accept-certificate", keystore.Fingerprint(pin.New), target)}
-}
-
-// guardLine is the command line of a guard for target with the flags f and one
-// more, as a shell takes it.
-func (a *app) guardLine(f guardFlags, flag, fingerprint, target string) string {
-	words := []string{"sotto"}
-	add := func(flag, value string) {
-		if value != "" {
-			words = append(words, "--"+flag, shellQuote(value))
-		}
-	}
-	add("state", a.state)
-	words = append(words, "guard")
-	add("listen", f.listen)
-	if f.policy != defaultPolicy {
-		add("policy", f.policy)
-	}
-	add("secret-file", f.secretFile)
-	for _, name := range f.with {
-		add("with", name)
-	}
-	if f.json {
-		words = append(words, "--json")
-	}
-	if f.verbose {
-		words = append(words, "--verbose")
-	}
-	add(flag, strings.ReplaceAll(fingerprint, " ", ""))
-	return strings.Join(append(words, shellQuote(target)), " ")
-}
-
-// shellQuote writes one argument for a POSIX shell.
-func shellQuote(s string) string {
-	plain := func(r rune) bool {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_./:@%+=,", r)
-	}
-	if s != "" && strings.TrimFunc(s, plain) == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
 func (a *app) intro(cmd *cobra.Command, target string, g *guard.Guard, policy e2ee.Policy) {
 	w := cmd.ErrOrStderr()
 	fmt.Fprintf(w, "Guarding %s. Connect your Mumble client to  mumble://[::1]:%d/?version=1.2.0  (address ::1, port %d).\n", target, g.Port(), g.Port())
