@@ -41,7 +41,7 @@ identity              pure
 envelope              pure    opus
 carrier               pure    envelope
 audience              pure    mls envelope identity
-e2ee                  pure    sframe envelope golang.org/x/crypto golang.org/x/text
+e2ee                  pure    audience trust mls identity sframe envelope golang.org/x/crypto golang.org/x/text
 endpoint              pure    e2ee carrier envelope opus mumble/mirror mumble/control mumble/mumblepb mumble/voice google.golang.org/protobuf
 
 # edges: sockets, files, screens

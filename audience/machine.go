@@ -281,3 +281,11 @@ func latest(a time.Time, more ...time.Time) time.Time {
 	}
 	return a
 }
+
+// Suite returns the cipher suite of a group that we are in, else 0.
+func (m *Machine) Suite(group envelope.GroupID) mls.CipherSuite {
+	if g := m.groups[group]; g != nil {
+		return g.suite
+	}
+	return 0
+}

@@ -67,12 +67,18 @@ type pluginContext struct {
 // positionTag is the tag of §7.3 of the own plugin context under these keys.
 func (k *channelKeys) positionTag(c *pluginContext) *[tagLen]byte {
 	if k.tagFor != c.number {
-		mac := hmac.New(sha256.New, k.context)
-		mac.Write(c.value)
-		copy(k.tag[:], mac.Sum(nil))
+		k.tag = contextTag(k.context, c.value)
 		k.tagFor = c.number
 	}
 	return &k.tag
+}
+
+// contextTag is HMAC-SHA256(context_key, plugin_context)[0:4] (§7.3).
+func contextTag(key, value []byte) (tag [tagLen]byte) {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(value)
+	copy(tag[:], mac.Sum(nil))
+	return tag
 }
 
 // keysOf returns the keys of speakers in channel. When the cache is full it

@@ -27,6 +27,9 @@ var (
 	// ErrAuth means that the frame does not open: another secret, another
 	// speaker, another frame number, or changed bytes.
 	ErrAuth = errors.New("e2ee: frame does not authenticate")
+	// ErrFuture means that the frame is of an epoch or group that has not begun
+	// here. Keep it for 600 ms at most and try again after KeysChanged (§7.4).
+	ErrFuture = errors.New("e2ee: of an epoch to come")
 	// ErrLimit means that a peer exceeds a bound of §12.
 	ErrLimit = errors.New("e2ee: limit exceeded")
 )

@@ -1,6 +1,9 @@
 package e2ee
 
-import "github.com/sotto-voip/sotto/envelope"
+import (
+	"github.com/sotto-voip/sotto/audience"
+	"github.com/sotto-voip/sotto/envelope"
+)
 
 // Input is something that happened. The types below are all there are. A nil
 // Input says that time passed and nothing else; Handle looks at its clocks first
@@ -19,6 +22,11 @@ type World struct {
 	Channel uint32 // the channel that the own user is in
 	Own     bool   // this change is the person's own act (§11)
 	Peers   []Peer // everybody else on the server, in any order
+
+	// Of a Groups only.
+	ChannelName string           // of Channel, as the server gives it
+	Places      []audience.Place // the own channel first, then those listened to
+	Version     uint64           // of the server, a number that grows; 0: not said
 }
 
 // Peer is somebody else on the server.
@@ -28,6 +36,11 @@ type Peer struct {
 	Name    string // as the server gives it
 	Label   string // the same, fit to be quoted in a sentence
 	Hears   bool   // belongs to the own audience: channel, link closure, listeners
+
+	// Of a Groups only, and the server's word.
+	CertHash      string // of the Mumble certificate
+	Registered    uint32 // user id
+	HasRegistered bool
 }
 
 // LocalMove says that the own client asked to be moved. The gate closes until a
@@ -39,7 +52,9 @@ type LocalMove struct {
 // Regime is what the carrier found out about the server (§1.4).
 type Regime struct {
 	Known bool // false: no object is sent yet, announcements in voice are
-	Echo  bool // regime E; false: regime N
+	Echo  bool // regime E or T; false: regime N
+	// TextEcho: regime T, where only text comes back.
+	TextEcho bool
 }
 
 // Received is an object that the carrier delivered. Only SecretReady and
@@ -47,6 +62,7 @@ type Regime struct {
 type Received struct {
 	From   uint32 // session the server names
 	Object envelope.Object
+	Bulk   bool // came beside the order, where there is one
 }
 
 // PluginContext is the plugin_context of the own client. People with the same

@@ -158,15 +158,15 @@ func (e *Engine) clockDiffers(now time.Time, p *peer, minute uint32) {
 	e.emit(Notice{NoticeClock, fmt.Sprintf("The clock of %s is %d minutes %s yours. Set the wrong one right, else you do not hear each other.", p.Label, d, word)})
 }
 
-// audience is what the gate needs to know of those who hear.
-type audience struct {
+// hearing is what the gate needs to know of those who hear.
+type hearing struct {
 	others bool     // somebody hears
 	all    bool     // all who hear are holders
 	met    bool     // the condition of §10.3 holds
 	absent []string // people named who are not here as holders
 }
 
-func (e *Engine) audience() (a audience) {
+func (e *Engine) hearing() (a hearing) {
 	a.all = true
 	some := false
 	for _, p := range e.peers {

@@ -166,3 +166,13 @@ func (s Secret) GoString() string { return redactedSecret }
 
 // Format prints the fixed text whatever the verb is.
 func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redactedSecret) }
+
+// psk is what the secret gives as the external PSK of a group with this psk_id
+// (Sotto protocol §10.1).
+func (s *Secret) psk(id []byte) []byte {
+	prk, err := hkdf.Extract(sha256.New, s.s, id)
+	if err != nil {
+		panic("e2ee: HKDF-Extract: " + err.Error()) // only with a FIPS restriction on key sizes
+	}
+	return expand(prk, "sotto/1 psk", 32)
+}

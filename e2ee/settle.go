@@ -90,7 +90,7 @@ func (e *Engine) settle(now time.Time) {
 	if !e.placed || e.moving {
 		return
 	}
-	a := e.audience()
+	a := e.hearing()
 	if a.met {
 		e.byServer = false
 		e.stepWith(now, EventReady, "a holder of the secret hears you", true)
@@ -126,7 +126,7 @@ func (e *Engine) settle(now time.Time) {
 }
 
 // missing says what the gate waits for.
-func missing(a audience) string {
+func missing(a hearing) string {
 	if len(a.absent) == 0 {
 		return "Nobody here holds this secret."
 	}

@@ -1,0 +1,280 @@
+package e2ee
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sotto-voip/sotto/audience"
+	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/identity"
+	"github.com/sotto-voip/sotto/mls"
+	"github.com/sotto-voip/sotto/trust"
+)
+
+// GroupsConfig is what a Groups is made of. It holds for the whole run.
+type GroupsConfig struct {
+	Policy  Policy           // PolicyPrefer or PolicyRequire
+	Server  [32]byte         // SHA-256 of the server certificate in DER
+	Address string           // of the server as the user typed it, for Book
+	Device  *identity.Device // that signs for our connections
+	// Suites are what we support, the first is what we found with; nil is the hybrid
+	// suite and then 0x0001 (Sotto protocol §2).
+	Suites []mls.CipherSuite
+	// Secret, if not nil, is mixed into every group that we found, and is needed to
+	// join one that requires it (§10.2).
+	Secret *Secret
+	// Book remembers who was seen and with whom speech was protected. It belongs to
+	// the engine while that runs; nil is a Book that nobody keeps.
+	Book *trust.Book
+}
+
+// ErrNoDevice means that a Groups has nothing to sign with.
+var ErrNoDevice = errors.New("e2ee: no device key")
+
+// Groups is the engine of automatic groups for one guard or client on one server:
+// audience agrees on keys, and this holds the gate, the voice keys and the memory.
+// Like Engine it is a state machine without IO, for one goroutine.
+//
+//	who is where, objects --> audience --> EpochBegan --> media keys --> SealVoice, OpenVoice
+//	             \------------------------------\-----> gate (§11)  --> what may leave
+type Groups struct {
+	cfg   GroupsConfig
+	aud   *audience.Machine
+	gate  Gate
+	queue []Output
+	stats Stats
+	media media
+
+	// Of the connection.
+	session  uint32
+	world    World
+	placed   bool
+	peers    map[uint32]*groupPeer
+	regime   Regime
+	groupsOf map[envelope.GroupID]*roster
+	home     envelope.GroupID // our channel's group; zero for none
+	watching watching
+	texts    textIDs
+	missing  map[author]*gap
+	context  pluginContext
+}
+
+// groupPeer is somebody else on the server.
+type groupPeer struct {
+	Peer
+	sotto bool
+	since time.Time // began to hear us
+	said  bool      // that it entered without Sotto
+}
+
+// roster is who is in a group, as its tree says.
+type roster struct {
+	audience.EpochBegan
+	health audience.Health
+	direct bool
+}
+
+func (r *roster) member(session uint32) (audience.Leaf, bool) {
+	for _, l := range r.Leaves {
+		if l.Session == session {
+			return l, true
+		}
+	}
+	return audience.Leaf{}, false
+}
+
+// NewGroups returns an engine that is not connected. The errors are ErrPolicy,
+// ErrNoDevice and ErrServer.
+func NewGroups(cfg GroupsConfig) (*Groups, error) {
+	if cfg.Policy != PolicyPrefer && cfg.Policy != PolicyRequire {
+		return nil, ErrPolicy
+	}
+	if cfg.Device == nil {
+		return nil, ErrNoDevice
+	}
+	if cfg.Secret != nil && cfg.Secret.server != cfg.Server {
+		return nil, ErrServer
+	}
+	if cfg.Suites == nil {
+		cfg.Suites = []mls.CipherSuite{audience.SuiteHybrid, audience.SuiteClassic}
+	}
+	if cfg.Book == nil {
+		cfg.Book = &trust.Book{}
+	}
+	e := &Groups{cfg: cfg, gate: NewGate(cfg.Policy)}
+	m := audience.Config{
+		Server: cfg.Server, Suites: cfg.Suites,
+		Statement: e.statement, Verify: verifyStatement,
+	}
+	if cfg.Secret != nil {
+		m.RequirePSK = true
+		m.PSK = func(id []byte) [][]byte { return [][]byte{cfg.Secret.psk(id)} }
+	}
+	aud, err := audience.New(m)
+	if err != nil {
+		return nil, err
+	}
+	e.aud = aud
+	e.reset()
+	return e, nil
+}
+
+// statement signs for a fresh session key (§2.2).
+func (e *Groups) statement(sessionKey []byte, session uint32) ([]byte, error) {
+	if len(sessionKey) != len(identity.PublicKey{}) {
+		return nil, identity.ErrPublicKey
+	}
+	s, err := e.cfg.Device.Statement(identity.PublicKey(sessionKey), identity.SHA256(e.cfg.Server), session, nil)
+	if err != nil {
+		return nil, err
+	}
+	return s.Append(nil), nil
+}
+
+// verifyStatement holds a statement against the leaf that it stands in.
+func verifyStatement(b, sessionKey []byte, server [32]byte, session uint32) (audience.Who, error) {
+	s, err := identity.ParseStatement(b)
+	if err != nil {
+		return audience.Who{}, err
+	}
+	if len(sessionKey) != len(identity.PublicKey{}) {
+		return audience.Who{}, identity.ErrPublicKey
+	}
+	if err := s.Verify(identity.PublicKey(sessionKey), identity.SHA256(server), session); err != nil {
+		return audience.Who{}, err
+	}
+	return audience.Who{Identity: s.Identity, Device: s.Device}, nil
+}
+
+// Handle takes an input at the time now. What it makes of it comes from Next.
+func (e *Groups) Handle(now time.Time, in Input) {
+	switch in := in.(type) {
+	case Connected:
+		e.connected(now, in.Session)
+	case Disconnected:
+		e.disconnected(now)
+	case World:
+		e.setWorld(now, in)
+	case LocalMove:
+		e.localMove(now, in.Channel)
+	case Regime:
+		e.setRegime(now, in)
+	case Received:
+		e.aud.Handle(now, audience.Received{From: in.From, Object: in.Object, Bulk: in.Bulk})
+	case Delivered:
+		e.aud.Handle(now, audience.Delivered{Token: in.Token})
+	case Failed:
+		e.aud.Handle(now, audience.Failed{Token: in.Token})
+	case HeardPresence:
+		e.aud.Handle(now, audience.HeardPresence{From: in.From})
+	case PluginContext:
+		e.context = pluginContext{slices.Clone(in.Context), e.context.number + 1}
+		if len(in.Context) == 0 {
+			e.context.value = nil
+		}
+	case Lock:
+		e.aud.Handle(now, audience.SetLocked{Locked: in.Locked})
+	case OpenDirect:
+		e.aud.Handle(now, audience.OpenDirect{Token: in.Token, Sessions: in.Sessions})
+	case Wait:
+		e.step(now, EventWait, "you wait")
+	case UserClear:
+		e.step(now, EventUserClear, "you speak in clear")
+	case UserProtect:
+		e.step(now, EventUserProtect, "you want protection")
+	case UserLeave:
+		e.step(now, EventUserLeave, "you leave")
+	case nil:
+		e.aud.Handle(now, nil)
+	}
+	e.drain(now)
+	e.settle(now)
+	e.drain(now)
+	e.sayGaps(now)
+	e.media.expire(now)
+}
+
+// Next returns the next output, or false when there is none.
+func (e *Groups) Next() (Output, bool) {
+	if len(e.queue) == 0 {
+		return nil, false
+	}
+	out := e.queue[0]
+	e.queue[0] = nil
+	e.queue = e.queue[1:]
+	return out, true
+}
+
+func (e *Groups) emit(out Output) { e.queue = append(e.queue, out) }
+
+// Deadline returns when Handle is to be called again even if nothing happens,
+// with a nil Input. Zero: not at all.
+func (e *Groups) Deadline() time.Time {
+	at := e.aud.Deadline()
+	for _, t := range []time.Time{e.watching.deadline(e), e.media.deadline(), e.gapDeadline()} {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	return at
+}
+
+// State returns where the gate stands.
+func (e *Groups) State() State { return e.gate.State() }
+
+// Leave returns what may leave now. Ask it for each packet.
+func (e *Groups) Leave() Leave { return e.gate.Leave() }
+
+// Question returns what StateAsked asks.
+func (e *Groups) Question() Question { return e.gate.Question() }
+
+// Stats returns what was dropped, by reason, of voice and texts.
+func (e *Groups) Stats() Stats { return e.stats }
+
+// Agreement returns what the agreement on keys has done and dropped.
+func (e *Groups) Agreement() audience.Stats { return e.aud.Stats() }
+
+// reset forgets the connection.
+func (e *Groups) reset() {
+	e.session, e.world, e.placed, e.regime = 0, World{}, false, Regime{}
+	e.peers = map[uint32]*groupPeer{}
+	e.groupsOf = map[envelope.GroupID]*roster{}
+	e.home = envelope.GroupID{}
+	e.media = media{}
+	e.watching = watching{}
+	e.missing = map[author]*gap{}
+}
+
+// connected begins a connection. One that follows another which was protected is
+// not the user's own act: the server may have cut it (§11).
+func (e *Groups) connected(now time.Time, session uint32) {
+	e.reset()
+	e.session = session
+	e.watching.ownArrival = e.gate.Memory() != MemoryKept
+	e.aud.Handle(now, audience.Connected{Session: session})
+}
+
+func (e *Groups) disconnected(now time.Time) {
+	e.aud.Handle(now, audience.Disconnected{})
+	e.drain(now)
+	e.reset()
+	e.step(now, EventLost, "the connection is lost")
+}
+
+func (e *Groups) setRegime(now time.Time, r Regime) {
+	e.regime = r
+	if !r.Known {
+		return
+	}
+	regime := audience.RegimeNoEcho
+	switch {
+	case r.TextEcho:
+		regime = audience.RegimeTextEcho
+	case r.Echo:
+		regime = audience.RegimeEcho
+	}
+	e.watching.findFrom(now)
+	e.aud.Handle(now, regime)
+	e.checkServer(now)
+}

@@ -1,0 +1,95 @@
+package e2ee
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sotto-voip/sotto/audience"
+)
+
+// localMove closes the gate before the move is under way, so that nothing said for
+// one channel is heard in another.
+func (e *Groups) localMove(now time.Time, channel uint32) {
+	if e.session == 0 || e.placed && !e.watching.moving && channel == e.world.Channel {
+		return // not connected, or a move to where we are, which no World confirms
+	}
+	w := &e.watching
+	w.moving, w.target, w.moveEnd = true, channel, now.Add(moveTime)
+	f := e.facts()
+	f.OwnArrival = true
+	w.now = now
+	e.stepWith(now, EventConnect, "you are moving", f)
+}
+
+// setWorld takes over who is where.
+func (e *Groups) setWorld(now time.Time, world World) {
+	if e.session == 0 || len(world.Places) == 0 {
+		return
+	}
+	w := &e.watching
+	first, before := !e.placed, e.world
+	moved := !first && world.Channel != before.Channel
+	confirms := w.moving && (world.Own || world.Channel == w.target)
+	changed := !first && !moved && (!slices.Equal(before.Places[0].Closure, world.Places[0].Closure) ||
+		before.ChannelName != world.ChannelName && before.ChannelName != "")
+	e.setPeers(now, world, first || moved)
+	if r := e.groupsOf[e.home]; r != nil {
+		if _, stays := slices.BinarySearch(world.Places[0].Closure, r.Anchor); !stays && w.want {
+			// The group belongs to where we are no longer heard.
+			w.want = false
+			e.aud.Handle(now, audience.Join{Want: false})
+			e.drain(now)
+		}
+	}
+	e.world, e.placed = world, true
+	e.aud.Handle(now, audience.World{Places: world.Places, People: e.sessions()})
+	e.drain(now)
+	switch {
+	case first:
+		e.step(now, EventConnect, "connected")
+	case confirms:
+		w.moving, w.ownArrival = false, true
+		e.step(now, EventConnect, "you moved")
+	case moved && world.Own:
+		w.ownArrival = true
+		e.step(now, EventConnect, "you moved")
+	case moved:
+		w.moving, w.ownArrival, w.byServer = false, false, true
+		e.step(now, EventMoved, "the server moved you")
+	case changed:
+		w.ownArrival, w.byServer = false, true
+		e.step(now, EventMoved, "the server changed who hears this channel")
+	}
+}
+
+// setPeers takes over the people of a World.
+func (e *Groups) setPeers(now time.Time, world World, arrived bool) {
+	here := make(map[uint32]bool, len(world.Peers))
+	people := false
+	for _, q := range world.Peers {
+		if q.Session == 0 || q.Session == e.session || here[q.Session] || len(here) >= maxPeers {
+			continue
+		}
+		here[q.Session] = true
+		p := e.peers[q.Session]
+		if p == nil {
+			p = &groupPeer{}
+			e.peers[q.Session] = p
+		}
+		if q.Hears && (!p.Hears || arrived) {
+			p.since, p.said = now, false
+			people = true
+		}
+		p.Peer = q
+	}
+	for s := range e.peers {
+		if !here[s] {
+			delete(e.peers, s)
+			delete(e.watching.judged, s)
+			people = true
+		}
+	}
+	if people && !arrived && e.gate.State() == StateClear && !e.watching.clearEnd.IsZero() {
+		e.step(now, EventClearOver, "the people here changed")
+	}
+}
