@@ -42,7 +42,7 @@ envelope              pure    opus
 carrier               pure    envelope
 audience              pure    mls envelope identity
 e2ee                  pure    audience trust mls identity sframe envelope golang.org/x/crypto golang.org/x/text
-endpoint              pure    e2ee carrier envelope opus mumble/mirror mumble/control mumble/mumblepb mumble/voice google.golang.org/protobuf
+endpoint              pure    e2ee audience carrier envelope opus mumble/mirror mumble/control mumble/mumblepb mumble/voice google.golang.org/protobuf
 
 # edges: sockets, files, screens
 trust                 pure    identity golang.org/x/text

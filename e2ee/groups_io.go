@@ -8,8 +8,11 @@ import (
 // Inputs of a Groups, besides those of an Engine.
 
 // Delivered says that the carrier is done with a Carry. Where the server has an
-// order, this is its place in it.
-type Delivered struct{ Token uint64 }
+// order and it went that way, this is its place in it.
+type Delivered struct {
+	Token   uint64
+	Ordered bool
+}
 
 // Failed says that the carrier gave a Carry up.
 type Failed struct{ Token uint64 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sotto-voip/sotto/audience"
 	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/trust"
 )
 
 // NoticeMissing says that a text of somebody did not come.
@@ -146,6 +147,38 @@ func (e *Groups) MayPlayClear(session uint32) bool {
 	}
 	return true
 }
+
+// MayWhisperClear reports whether a private text or whisper to these people may
+// leave in clear: under prefer, while the person speaks in clear here, and if
+// nobody of them runs Sotto or was ever protected with the person (§11).
+func (e *Groups) MayWhisperClear(sessions []uint32) bool {
+	if e.cfg.Policy != PolicyPrefer || e.gate.Leave() != LeaveClear || len(sessions) == 0 {
+		return false
+	}
+	var people []trust.Person
+	for _, s := range sessions {
+		if e.peers[s] == nil || e.RunsSotto(s) {
+			return false
+		}
+		people = append(people, e.person(s, e.identityOf(s)))
+	}
+	_, sticky := e.cfg.Book.Sticky(e.watching.now, e.cfg.Address, envelope.NoChannel, people)
+	return !sticky
+}
+
+// MaxText returns the length in bytes of the longest HTML that an object body of
+// limit bytes can hold.
+func (e *Groups) MaxText(limit int) int {
+	room := limit - textOverhead
+	if room > 4096 {
+		room = room / 4096 * 4096 // padded in steps of that (§2)
+	}
+	return min(max(0, room), maxHTML)
+}
+
+// textOverhead is what MLS and AppData add to a text besides its padding: group id,
+// sender data, signature, tags and heads.
+const textOverhead = 400
 
 // IsMember reports whether a session is in the group of the own channel.
 func (e *Groups) IsMember(session uint32) bool {

@@ -17,21 +17,26 @@
 package endpoint
 
 import (
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sotto-voip/sotto/carrier"
 	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/envelope"
 	"github.com/sotto-voip/sotto/mumble/mirror"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
 	"github.com/sotto-voip/sotto/mumble/voice"
 )
 
 // Endpoint is the machine. Not safe for concurrent use.
 type Endpoint struct {
-	secret  *e2ee.Secret // nil with policy off
+	secret  *e2ee.Secret // nil with policy off, and with groups
 	mirror  mirror.Mirror
-	engine  *e2ee.Engine
+	engine  engine
+	typed   *e2ee.Engine // the engine, if it is that of a typed secret alone or of policy off
+	groups  *e2ee.Groups // the engine, if it is that of automatic groups
 	carrier *carrier.Carrier
 	out     []Output
 
@@ -44,7 +49,12 @@ type Endpoint struct {
 	moveUntil time.Time
 
 	nextToken uint64
-	handshake map[uint64]bool // tokens under way that are not the person's texts
+	handshake map[uint64]uint64 // tokens under way that are not the person's texts, and the engine's
+	carried   map[uint64]uint64 // the engine's tokens, and those of the carrier
+	early     early
+	asking    map[uint64]direct // direct groups that were asked for
+	rosters   map[envelope.GroupID][]uint32
+	version   uint64 // of the server; 0: it did not say
 	texts     map[uint64]string
 	waiting   []waitingText
 	lastText  struct { // the last text message the carrier sent
@@ -90,6 +100,19 @@ type (
 	TextFailed struct{ Reason string }
 	// Notice is one plain sentence for the person.
 	Notice struct{ e2ee.Notice }
+	// Question asks the person something; UserWait, UserClear, UserProtect and
+	// leaving the channel are the answers.
+	Question struct{ e2ee.Asked }
+	// Roster says who is in an encrypted group now.
+	Roster struct{ e2ee.RosterChanged }
+	// Memory says that the Book is to be written.
+	Memory struct{}
+	// Played is a packet for the own client that came before its key and opened
+	// now. Its Payload is the receiver's.
+	Played struct{ Packet voice.Packet }
+	// ClearText is a private text that may leave in clear, because somebody whom it
+	// is for has no Sotto and nobody of them was ever protected with the person.
+	ClearText struct{ Message *mumblepb.TextMessage }
 )
 
 func (Send) output()        {}
@@ -100,24 +123,61 @@ func (OtherSecret) output() {}
 func (TextIn) output()      {}
 func (TextFailed) output()  {}
 func (Notice) output()      {}
+func (Question) output()    {}
+func (Roster) output()      {}
+func (Memory) output()      {}
+func (Played) output()      {}
+func (ClearText) output()   {}
 
-// New returns an endpoint for the server that cfg names. It serves one
-// connection after the other; what must not be heard twice is remembered across
-// them, so keep it for the whole run.
+// engine is what the engines of package e2ee have in common.
+type engine interface {
+	Handle(now time.Time, in e2ee.Input)
+	Next() (e2ee.Output, bool)
+	Deadline() time.Time
+	State() e2ee.State
+	Leave() e2ee.Leave
+}
+
+// New returns an endpoint with a typed secret alone, or with policy off, for the
+// server that cfg names. It serves one connection after the other; what must not
+// be heard twice is remembered across them, so keep it for the whole run.
 func New(cfg e2ee.Config) (*Endpoint, error) {
 	engine, err := e2ee.New(cfg)
 	if err != nil {
 		return nil, err
 	}
+	e := newEndpoint(engine)
+	e.typed, e.secret = engine, cfg.Secret
+	return e, nil
+}
+
+// NewGroups returns an endpoint with automatic groups for the server that cfg
+// names. Keep it for the whole run, as that of New.
+func NewGroups(cfg e2ee.GroupsConfig) (*Endpoint, error) {
+	engine, err := e2ee.NewGroups(cfg)
+	if err != nil {
+		return nil, err
+	}
+	e := newEndpoint(engine)
+	e.groups = engine
+	return e, nil
+}
+
+func newEndpoint(engine engine) *Endpoint {
 	return &Endpoint{
-		secret:    cfg.Secret,
 		engine:    engine,
 		carrier:   carrier.New(),
-		handshake: map[uint64]bool{},
+		handshake: map[uint64]uint64{},
+		carried:   map[uint64]uint64{},
+		asking:    map[uint64]direct{},
 		texts:     map[uint64]string{},
 		targets:   map[uint32]*target{},
-	}, nil
+	}
 }
+
+// Groups is the engine of automatic groups, nil with a typed secret alone or with
+// policy off: for what a status wants to know. It belongs to the endpoint.
+func (e *Endpoint) Groups() *e2ee.Groups { return e.groups }
 
 // Disconnected ends a connection. The gate closes, and everything that belonged
 // to the connection is forgotten.
@@ -129,7 +189,11 @@ func (e *Endpoint) Disconnected(now time.Time) {
 	clear(e.texts) // nobody is there any more who could be told
 	e.settle(now)
 	clear(e.handshake)
+	clear(e.carried)
+	clear(e.asking)
 	clear(e.targets)
+	clear(e.rosters)
+	e.early = early{}
 	e.mirror = mirror.Mirror{}
 	e.bandwidth, e.moveUntil, e.stale = 0, time.Time{}, false
 }
@@ -143,14 +207,36 @@ func (e *Endpoint) Leave() e2ee.Leave { return e.engine.Leave() }
 // State is the state of the gate.
 func (e *Endpoint) State() e2ee.State { return e.engine.State() }
 
-// Holders are the sessions that proved to hold the secret.
-func (e *Endpoint) Holders() []uint32 { return e.engine.Holders() }
+// Holders are the sessions that hear us encrypted: those that proved to hold the
+// secret, or the members of the group.
+func (e *Endpoint) Holders() []uint32 {
+	if e.typed != nil {
+		return e.typed.Holders()
+	}
+	members := e.groups.Members()
+	out := make([]uint32, 0, len(members))
+	for _, s := range members {
+		if s != e.mirror.Self() {
+			out = append(out, s)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
 
-// Audience sorts those who may hear the own speech: the holders of the secret,
-// and those who hear silence, as labels for people.
+// hears reports whether a session hears us encrypted.
+func (e *Endpoint) hears(session uint32) bool {
+	if e.typed != nil {
+		return e.typed.IsHolder(session)
+	}
+	return e.groups.IsMember(session)
+}
+
+// Audience sorts those who may hear the own speech: who hears it encrypted, and who
+// hears silence, as labels for people.
 func (e *Endpoint) Audience() (holders, others []string) {
 	for _, s := range e.mirror.Hearers() {
-		if e.engine.IsHolder(s) {
+		if e.hears(s) {
 			holders = append(holders, e.mirror.Label(s))
 		} else {
 			others = append(others, e.mirror.Label(s))
@@ -162,6 +248,9 @@ func (e *Endpoint) Audience() (holders, others []string) {
 // KeyID is the id of the secret in the own channel, which people can compare
 // aloud: equal ids mean the same secret. It is never sent. "" without one.
 func (e *Endpoint) KeyID() string {
+	if e.groups != nil {
+		return e.groups.KeyID()
+	}
 	me, ok := e.mirror.Own()
 	if !ok || e.secret == nil {
 		return ""
@@ -194,7 +283,7 @@ func (e *Endpoint) Deadline() time.Time {
 	for _, w := range e.waiting {
 		d = earlier(d, w.until)
 	}
-	return d
+	return earlier(d, e.early.deadline())
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -212,6 +301,7 @@ func (e *Endpoint) Tick(now time.Time) {
 	e.engine.Handle(now, nil)
 	e.carrier.Handle(now, carrier.Tick{})
 	e.retryTexts(now)
+	e.early.expire(now)
 	e.settle(now)
 }
 

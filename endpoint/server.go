@@ -26,6 +26,10 @@ const (
 	Swallow
 )
 
+// ServerVersion says what version the server announced, as a number that grows;
+// 0 if it said none.
+func (e *Endpoint) ServerVersion(version uint64) { e.version = version }
+
 // FromServer takes in one decoded control message. The events say what it
 // changed in the mirror. An error means that the connection must end.
 func (e *Endpoint) FromServer(now time.Time, m proto.Message) (Fate, []mirror.Event, error) {

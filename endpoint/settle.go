@@ -32,7 +32,7 @@ func (e *Endpoint) fromEngine(now time.Time, o e2ee.Output) {
 	switch o := o.(type) {
 	case e2ee.SendObject:
 		e.nextToken++
-		e.handshake[e.nextToken] = true
+		e.handshake[e.nextToken] = 0
 		e.carrier.Handle(now, carrier.Send{
 			Token: e.nextToken, Object: o.Object, To: o.To, Priority: carrier.PriorityHello,
 		})
@@ -49,6 +49,8 @@ func (e *Endpoint) fromEngine(now time.Time, o e2ee.Output) {
 		e.emit(TextIn{o.From, o.Text})
 	case e2ee.Notice:
 		e.emit(Notice{o})
+	default:
+		e.fromGroups(now, o)
 	}
 }
 
@@ -66,14 +68,23 @@ func (e *Endpoint) fromCarrier(now time.Time, o carrier.Output) {
 		e.lastText.at, e.lastText.handshake = now, err == nil && p.Kind != envelope.KindSecretText
 		e.emit(Send{&mumblepb.TextMessage{Session: o.To, Message: proto.String(o.Message)}})
 	case carrier.RegimeChanged:
-		e.engine.Handle(now, e2ee.Regime{Known: o.Regime != carrier.RegimeUnknown, Echo: o.Regime == carrier.RegimeEcho})
+		// With a typed secret alone there is nothing to order: T is as N to it.
+		text := e.groups != nil && o.Regime == carrier.RegimeText
+		e.engine.Handle(now, e2ee.Regime{
+			Known: o.Regime != carrier.RegimeUnknown, Echo: o.Regime == carrier.RegimeEcho || text, TextEcho: text,
+		})
 	case carrier.Received:
-		e.engine.Handle(now, e2ee.Received{From: o.From, Object: o.Object})
+		bulk := !o.Ordered && e.carrier.Regime() != carrier.RegimeNone
+		e.engine.Handle(now, e2ee.Received{From: o.From, Object: o.Object, Bulk: bulk})
 	case carrier.Delivered:
-		delete(e.handshake, o.Token)
+		if token := e.done(o.Token); token != 0 {
+			e.engine.Handle(now, e2ee.Delivered{Token: token, Ordered: o.Ordered})
+		}
 		delete(e.texts, o.Token)
 	case carrier.Failed:
-		delete(e.handshake, o.Token)
+		if token := e.done(o.Token); token != 0 {
+			e.engine.Handle(now, e2ee.Failed{Token: token})
+		}
 		if whom, ok := e.texts[o.Token]; ok {
 			delete(e.texts, o.Token)
 			e.emit(TextFailed{"your message to " + whom + " did not get through: " + plain(o.Reason)})

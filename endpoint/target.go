@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sotto-voip/sotto/envelope"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 )
 
@@ -24,6 +25,11 @@ type target struct {
 	sessions   []uint32
 	registered []uint32
 	asked      []uint32
+
+	// With groups: the direct group of these people, and the token under which it
+	// was asked for.
+	group envelope.GroupID
+	token uint64
 }
 
 // SetTarget takes a VoiceTarget of the own client. It is rewritten to explicit
@@ -40,7 +46,7 @@ func (e *Endpoint) SetTarget(now time.Time, m *mumblepb.VoiceTarget) {
 	}
 	t := &target{spec: m}
 	if old, ok := e.targets[id]; ok {
-		t.registered = old.registered
+		t.registered, t.group, t.asked, t.token = old.registered, old.group, old.asked, old.token
 	}
 	e.targets[id] = t
 	e.refreshTarget(now, id, t)
@@ -57,16 +63,10 @@ func (e *Endpoint) refreshTargets(now time.Time) {
 
 func (e *Endpoint) refreshTarget(now time.Time, id uint32, t *target) {
 	t.sessions, t.refused = e.expand(t.spec)
-	// Ask once for each new face, not at each change of who is where.
-	var ask []uint32
-	for _, s := range t.sessions {
-		if !e.engine.IsHolder(s) && !has(t.asked, s) {
-			ask = append(ask, s)
-		}
-	}
-	t.asked = slices.Clone(t.sessions)
-	if len(ask) > 0 {
-		e.engine.AskHolders(now, ask)
+	if e.groups != nil {
+		e.openTarget(now, id, t)
+	} else {
+		e.askTarget(now, t)
 	}
 	if t.refused != "" || slices.Equal(t.sessions, t.registered) {
 		return
@@ -77,6 +77,20 @@ func (e *Endpoint) refreshTarget(now time.Time, id uint32, t *target) {
 		m.Targets = []*mumblepb.VoiceTarget_Target{{Session: t.sessions}}
 	}
 	e.emit(Send{m})
+}
+
+// askTarget asks each new face for the secret, not at each change of who is where.
+func (e *Endpoint) askTarget(now time.Time, t *target) {
+	var ask []uint32
+	for _, s := range t.sessions {
+		if !e.hears(s) && !has(t.asked, s) {
+			ask = append(ask, s)
+		}
+	}
+	t.asked = slices.Clone(t.sessions)
+	if len(ask) > 0 {
+		e.typed.AskHolders(now, ask)
+	}
 }
 
 // has looks a session up in a sorted list.
@@ -125,6 +139,9 @@ func (e *Endpoint) mayWhisper(id uint8) error {
 	case len(t.sessions) == 0:
 		return &TargetError{"nobody is there to hear the whisper"}
 	}
+	if e.groups != nil {
+		return e.whisperReady(t)
+	}
 	if !e.allHold(t.sessions) {
 		return &TargetError{"the whisper is not sent: " + e.missing(t.sessions)}
 	}
@@ -134,7 +151,7 @@ func (e *Endpoint) mayWhisper(id uint8) error {
 // allHold reports whether every session has proved to hold the secret.
 func (e *Endpoint) allHold(sessions []uint32) bool {
 	for _, s := range sessions {
-		if !e.engine.IsHolder(s) {
+		if !e.hears(s) {
 			return false
 		}
 	}
@@ -145,7 +162,7 @@ func (e *Endpoint) allHold(sessions []uint32) bool {
 func (e *Endpoint) missing(sessions []uint32) string {
 	var names []string
 	for _, s := range sessions {
-		if !e.engine.IsHolder(s) {
+		if !e.hears(s) {
 			names = append(names, e.mirror.Label(s))
 		}
 	}

@@ -26,6 +26,11 @@ type waitingText struct {
 	text  e2ee.Text
 	to    []uint32
 	until time.Time
+
+	// With groups: where it goes, the zero group for the own channel; and the
+	// message as the client sent it.
+	group   envelope.GroupID
+	message *mumblepb.TextMessage
 }
 
 // TextError says why a text is not sent. Its text is for the person.
@@ -46,6 +51,9 @@ func (e *Endpoint) SendText(now time.Time, m *mumblepb.TextMessage) error {
 	}
 	t, to, own := e.address(m)
 	rand.Read(t.ID[:]) // fixed now: a text that waits is still one text
+	if e.groups != nil {
+		return e.sendInGroup(now, t, to, own, m)
+	}
 	if own {
 		return e.sendChannel(now, t, to)
 	}
@@ -58,8 +66,8 @@ func (e *Endpoint) SendText(now time.Time, m *mumblepb.TextMessage) error {
 	if len(e.waiting) >= maxWaiting {
 		return refused("too many messages are waiting")
 	}
-	e.waiting = append(e.waiting, waitingText{t, to, now.Add(askTime)})
-	e.engine.AskHolders(now, slices.DeleteFunc(slices.Clone(to), e.engine.IsHolder))
+	e.waiting = append(e.waiting, waitingText{text: t, to: to, until: now.Add(askTime)})
+	e.typed.AskHolders(now, slices.DeleteFunc(slices.Clone(to), e.hears))
 	e.settle(now)
 	return nil
 }
@@ -72,16 +80,16 @@ func (e *Endpoint) sendChannel(now time.Time, t e2ee.Text, to []uint32) error {
 	if e.engine.Leave() != e2ee.LeaveCiphertext {
 		return refused(e.heldReason())
 	}
-	to = slices.DeleteFunc(to, func(s uint32) bool { return !e.engine.IsHolder(s) })
+	to = slices.DeleteFunc(to, func(s uint32) bool { return !e.hears(s) })
 	if len(to) == 0 {
 		return refused("nobody here holds the secret")
 	}
-	o, err := e.engine.SealText(now, e.carrier.MaxObject(), t)
+	o, err := e.typed.SealText(now, e.carrier.MaxObject(), t)
 	return e.carry(now, o, err, to)
 }
 
 func (e *Endpoint) sendPrivate(now time.Time, t e2ee.Text, to []uint32) error {
-	o, err := e.engine.SealPrivate(now, e.carrier.MaxObject(), to, t)
+	o, err := e.typed.SealPrivate(now, e.carrier.MaxObject(), to, t)
 	return e.carry(now, o, err, to)
 }
 
@@ -103,7 +111,12 @@ func (e *Endpoint) carry(now time.Time, o envelope.Object, err error, to []uint3
 }
 
 // MaxText is the longest text, in bytes of HTML, that can be sent now.
-func (e *Endpoint) MaxText() int { return e.engine.MaxText(e.carrier.MaxObject()) }
+func (e *Endpoint) MaxText() int {
+	if e.groups != nil {
+		return e.groups.MaxText(e.carrier.MaxObject())
+	}
+	return e.typed.MaxText(e.carrier.MaxObject())
+}
 
 // heldReason words the state of the gate for a refused text.
 func (e *Endpoint) heldReason() string {
@@ -111,6 +124,9 @@ func (e *Endpoint) heldReason() string {
 	case e2ee.StateAlone:
 		return "nobody else is here"
 	case e2ee.StateHeld:
+		if e.groups != nil {
+			return "the keys are being prepared"
+		}
 		return "nobody here has shown the secret yet"
 	case e2ee.StateAsked:
 		return "a question is open"
@@ -152,6 +168,10 @@ func (e *Endpoint) whom(to []uint32) string {
 
 // retryTexts sends what waited for a holder, and gives up what waited too long.
 func (e *Endpoint) retryTexts(now time.Time) {
+	if e.groups != nil {
+		e.retryInGroups(now)
+		return
+	}
 	waiting := e.waiting
 	e.waiting = nil
 	for _, w := range waiting {

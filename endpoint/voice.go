@@ -32,7 +32,10 @@ const announceLength = 20 * time.Millisecond
 // the packet and tells the person. Position and every byte of the payload are
 // inside the ciphertext; target, frame number and terminator stay outside.
 func (e *Endpoint) Protect(dst []byte, now time.Time, in, out *voice.Packet) error {
-	if e.engine.Leave() != e2ee.LeaveCiphertext {
+	if e.LeaveFor(in.Target) != e2ee.LeaveCiphertext {
+		if in.Target != 0 && in.Target != LoopbackTarget && e.groups != nil {
+			return e.mayWhisper(in.Target)
+		}
 		return ErrHeld
 	}
 	switch {
@@ -60,10 +63,10 @@ func (e *Endpoint) Protect(dst []byte, now time.Time, in, out *voice.Packet) err
 		FrameNumber: number, Terminator: in.Terminator, Opus: in.Data,
 		HasPosition: in.HasPosition, Position: in.Position,
 	}
-	body, err := e.engine.SealVoice(e.body[:0], now, e.room(length), &e.frame)
+	body, err := e.seal(now, in.Target, e.room(length))
 	if errors.Is(err, e2ee.ErrFrameTooLong) {
 		// A single long frame may go beyond the average that the server allows.
-		body, err = e.engine.SealVoice(e.body[:0], now, envelope.MaxVoiceBody(length, envelope.MaxVoice), &e.frame)
+		body, err = e.seal(now, in.Target, envelope.MaxVoiceBody(length, envelope.MaxVoice))
 	}
 	if err != nil {
 		if errors.Is(err, e2ee.ErrFrameTooLong) {
@@ -81,6 +84,35 @@ func (e *Endpoint) Protect(dst []byte, now time.Time, in, out *voice.Packet) err
 		Data: data[len(dst):], Terminator: in.Terminator,
 	}
 	return nil
+}
+
+// seal encrypts e.frame for whom the target names.
+func (e *Endpoint) seal(now time.Time, target uint8, limit int) ([]byte, error) {
+	switch {
+	case e.typed != nil:
+		return e.typed.SealVoice(e.body[:0], now, limit, &e.frame)
+	case target != 0:
+		return e.groups.SealDirect(e.body[:0], now, limit, &e.frame, e.targets[uint32(target)].group)
+	}
+	return e.groups.SealVoice(e.body[:0], now, limit, &e.frame)
+}
+
+// LeaveFor is the decision for a voice packet to a target: that of the gate, but
+// with groups a whisper has an audience of its own.
+func (e *Endpoint) LeaveFor(target uint8) e2ee.Leave {
+	if e.groups == nil || target == 0 || target == LoopbackTarget {
+		return e.engine.Leave()
+	}
+	t, ok := e.targets[uint32(target)]
+	switch {
+	case !ok:
+		return e2ee.LeaveNothing
+	case !t.group.IsZero():
+		return e2ee.LeaveCiphertext
+	case e.groups.MayWhisperClear(t.sessions):
+		return e2ee.LeaveClear
+	}
+	return e2ee.LeaveNothing
 }
 
 // packetOverhead is what servers add to a voice packet when they count it
@@ -112,9 +144,12 @@ func (e *Endpoint) Unprotect(dst []byte, now time.Time, in, out *voice.Packet) e
 		return ErrNotSotto
 	}
 	e.freshen(now)
-	e.frame = e2ee.Frame{FrameNumber: in.FrameNumber, Terminator: in.Terminator}
-	err := e.engine.OpenVoice(dst, now, in.Session, vk, rest, &e.frame)
+	context, err := e.open(dst, now, in, vk, rest)
 	e.settle(now) // a packet that opens can make its sender a holder
+	if errors.Is(err, e2ee.ErrFuture) {
+		e.early.keep(now, in)
+		return err
+	}
 	if err != nil {
 		e.stats.Unopened++
 		return err
@@ -130,11 +165,29 @@ func (e *Endpoint) Unprotect(dst []byte, now time.Time, in, out *voice.Packet) e
 		}
 	}
 	*out = voice.Packet{
-		Codec: voice.Opus, Context: in.Context, Session: in.Session, FrameNumber: in.FrameNumber,
+		Codec: voice.Opus, Context: context, Session: in.Session, FrameNumber: in.FrameNumber,
 		Data: f.Opus, Terminator: f.Terminator, HasPosition: f.HasPosition, Position: f.Position,
 		HasVolume: in.HasVolume, Volume: in.Volume,
 	}
 	return nil
+}
+
+// open decrypts a packet into e.frame and returns the context it has for the own
+// client. With groups that is never what the server says: a frame of a channel's
+// group was spoken there, one of a direct group was whispered (Sotto protocol §7.3).
+func (e *Endpoint) open(dst []byte, now time.Time, in *voice.Packet, vk byte, rest []byte) (uint8, error) {
+	e.frame = e2ee.Frame{FrameNumber: in.FrameNumber, Terminator: in.Terminator}
+	if e.typed != nil {
+		return in.Context, e.typed.OpenVoice(dst, now, in.Session, vk, rest, &e.frame)
+	}
+	o, err := e.groups.OpenVoice(dst, now, in.Session, vk, rest, &e.frame)
+	switch {
+	case o.Direct:
+		return voice.ContextWhisper, err
+	case o.Home:
+		return voice.ContextNormal, err
+	}
+	return voice.ContextListener, err
 }
 
 // announce wraps an announcement of the engine, which holds no speech.

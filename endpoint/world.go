@@ -4,7 +4,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sotto-voip/sotto/audience"
 	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/envelope"
 	"github.com/sotto-voip/sotto/mumble/mirror"
 )
 
@@ -66,10 +68,22 @@ func (e *Endpoint) world(now time.Time, own bool) {
 			continue
 		}
 		_, in := slices.BinarySearch(hears, u.Session)
-		peers = append(peers, e2ee.Peer{Session: u.Session, Channel: u.Channel, Name: u.Name, Label: mirror.Label(u.Name), Hears: in})
+		peer := e2ee.Peer{Session: u.Session, Channel: u.Channel, Name: u.Name, Label: mirror.Label(u.Name), Hears: in}
+		if e.groups != nil {
+			peer.CertHash, peer.Registered, peer.HasRegistered = u.Hash, u.UserID, u.Registered
+		}
+		peers = append(peers, peer)
 	}
 	e.worldAt, e.stale = now, false
-	e.engine.Handle(now, e2ee.World{Channel: me.Channel, Own: own, Peers: peers})
+	w := e2ee.World{Channel: me.Channel, Own: own, Peers: peers}
+	if e.groups != nil {
+		w.Places, w.Version = e.places(me), e.version
+		if c, ok := e.mirror.Channel(me.Channel); ok {
+			w.ChannelName = c.Name
+		}
+	}
+	e.engine.Handle(now, w)
+	e.settle(now)
 	e.refreshTargets(now)
 }
 
@@ -86,4 +100,38 @@ func (e *Endpoint) LocalMove(now time.Time, channel uint32) {
 	e.move, e.moveUntil = channel, now.Add(ownActWindow)
 	e.engine.Handle(now, e2ee.LocalMove{Channel: channel})
 	e.settle(now)
+}
+
+// places are the audiences of channels that we belong to: our own channel's, and
+// those of channels that we listen to (Sotto protocol §3).
+func (e *Endpoint) places(me mirror.User) []audience.Place {
+	places := []audience.Place{e.place(me.Channel, envelope.RoleSpeaker)}
+	for _, c := range me.Listens {
+		if _, in := slices.BinarySearch(places[0].Closure, c); in || len(places) > maxListens {
+			continue
+		}
+		places = append(places, e.place(c, envelope.RoleListener))
+	}
+	return places
+}
+
+// maxListens bounds the audiences that we listen to besides our own.
+const maxListens = 16
+
+// place is the audience of one channel: who sits where it is heard speaks there,
+// who listens to it hears.
+func (e *Endpoint) place(channel uint32, role envelope.Role) audience.Place {
+	p := audience.Place{Channel: channel, Closure: e.mirror.Closure(channel), Role: role}
+	for _, s := range e.mirror.Within(p.Closure) {
+		u, ok := e.mirror.User(s)
+		if !ok {
+			continue
+		}
+		h := audience.Hearer{Session: s}
+		if _, sits := slices.BinarySearch(p.Closure, u.Channel); !sits {
+			h.Role = envelope.RoleListener
+		}
+		p.Hearers = append(p.Hearers, h)
+	}
+	return p
 }
