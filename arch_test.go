@@ -56,7 +56,8 @@ guard                 edge    events client endpoint e2ee keystore opus mumble/m
 internal/demo         edge    opus ogg envelope
 cmd/sotto             edge    client headless guard events keystore identity e2ee opus ogg internal/demo mumble/control mumble/mumblepb mumble/voice github.com/spf13/cobra golang.org/x/term
 
-# tests with real peers; only _test files may import these
+# tests with real peers, and a simulated network; only _test files may import these
+internal/simnet       edge    envelope mumble/mumblepb mumble/voice google.golang.org/protobuf
 interop/peers         edge    mumble/control mumble/mumblepb mumble/voice mumble/crypt google.golang.org/protobuf
 `
 
