@@ -117,6 +117,12 @@ func (s *Server) post(d *Delivery) {
 		}
 	} else {
 		s.counters.Copies++
+		switch m := d.Message.(type) {
+		case *mumblepb.UserState:
+			d.user.told[m.GetSession()] = true
+		case *mumblepb.UserRemove:
+			delete(d.user.told, m.GetSession())
+		}
 	}
 	at := s.arrival(c)
 	if d.Overtaken {

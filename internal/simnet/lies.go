@@ -72,7 +72,6 @@ func (s *Server) Hide(session uint32, from ...uint32) {
 	s.lieAbout(session, from, func(l *lie) { l.hidden = true })
 	for _, u := range s.listeners(from) {
 		if u.told[session] {
-			delete(u.told, session)
 			s.deliver(&Delivery{To: u.session, Message: &mumblepb.UserRemove{Session: proto.Uint32(session)}, user: u}, false)
 		}
 	}

@@ -306,12 +306,6 @@ func (s *Server) tell(u *user, from uint32, serial uint64, m proto.Message) {
 	if m = s.lieTo(u, m); m == nil {
 		return
 	}
-	switch m := m.(type) {
-	case *mumblepb.UserState:
-		u.told[m.GetSession()] = true
-	case *mumblepb.UserRemove:
-		delete(u.told, m.GetSession())
-	}
 	s.deliver(&Delivery{To: u.session, From: from, Serial: serial, Message: m, user: u}, false)
 }
 
