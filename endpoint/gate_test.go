@@ -241,3 +241,20 @@ func TestServerAnnouncesTooMuch(t *testing.T) {
 		t.Error("no bound")
 	}
 }
+
+// A server that takes us out of its list wakes us no more often for that, and
+// when we are back everything goes on.
+func TestOwnUserVanishes(t *testing.T) {
+	r, alice, bob := pair(t, echoes)
+	alice.receive(&mumblepb.UserState{Session: proto.Uint32(bob.session), Name: proto.String("robert")})
+	alice.receive(&mumblepb.UserRemove{Session: proto.Uint32(alice.session)}) // too soon after that to be told at once
+	r.run(time.Second)                                                        // fails where a deadline stays in the past
+	if alice.Leave() == e2ee.LeaveClear {
+		t.Error("the gate went clear")
+	}
+	alice.receive(&mumblepb.UserState{Session: proto.Uint32(alice.session), Name: proto.String("alice"), ChannelId: proto.Uint32(0)})
+	r.settle()
+	r.wantLeave(alice, e2ee.LeaveCiphertext)
+	alice.mustHear(0, bob)
+	bob.mustHear(0, alice)
+}

@@ -58,6 +58,9 @@ func (e *Endpoint) ownAct(now time.Time, events []mirror.Event) (own, self bool)
 func (e *Endpoint) world(now time.Time, own bool) {
 	me, ok := e.mirror.Own()
 	if !ok {
+		// The server took us out of its own list. There is no audience to tell of
+		// until we are back, and no reason to ask again before that.
+		e.worldAt, e.stale = now, false
 		return
 	}
 	hears := e.mirror.Hearers()
