@@ -53,7 +53,11 @@ type Peer struct {
 	// Retry is how long after a lost or refused connection the next is tried; 0: never.
 	Retry time.Duration
 
-	// OnMessage sees every control message that arrives, after the Node.
+	// OnSend sees every control message before it leaves; n counts them from 1
+	// over the life of the Peer. It may call Crash: then the message does not leave.
+	OnSend func(n uint64, m proto.Message)
+	// OnMessage sees every control message that arrives, after the Node and
+	// before what the Node makes of it leaves. It may call Crash.
 	OnMessage func(m proto.Message)
 	// OnVoice sees every voice packet that arrives: in as it came, out as the
 	// Node opened it unless err. Both are valid during the call only.
@@ -67,6 +71,7 @@ type Peer struct {
 	frame uint64
 	stats PeerStats
 	buf   []byte
+	sent  uint64
 
 	sleeps uint64   // counts Suspend
 	asleep bool     // suspended
@@ -252,7 +257,14 @@ func (p *Peer) up(c *conn, do func()) {
 }
 
 func (p *Peer) send(m proto.Message) {
-	if c := p.conn; c != nil {
+	c := p.conn
+	if c == nil {
+		return
+	}
+	if p.sent++; p.OnSend != nil {
+		p.OnSend(p.sent, m)
+	}
+	if p.conn == c {
 		p.up(c, func() { c.s.receive(c, m) })
 	}
 }
@@ -355,11 +367,11 @@ func (p *Peer) retry() {
 
 // settle carries out what the Node wants and sets its alarm.
 func (p *Peer) settle() {
-	if p.node == nil || p.asleep {
+	if p.asleep {
 		return
 	}
 	const most = 1 << 16
-	for n := 0; ; n++ {
+	for n := 0; p.node != nil; n++ { // OnSend may crash us
 		o, ok := p.node.Next()
 		if !ok {
 			break
@@ -378,7 +390,9 @@ func (p *Peer) settle() {
 			p.s.log.line(p.name, "%s", o.Note)
 		}
 	}
-	p.arm()
+	if p.node != nil {
+		p.arm()
+	}
 }
 
 // arm makes sure that the Node is woken at its deadline. An alarm that is set for
