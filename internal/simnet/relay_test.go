@@ -388,3 +388,13 @@ func TestRights(t *testing.T) {
 	r.peers[1].Move(0)
 	wantLen(t, "removed channels", only[*mumblepb.ChannelRemove](r, 0), 1)
 }
+
+// A move to where one is, or to nowhere, takes the rest of the message with it.
+func TestMoveNowhere(t *testing.T) {
+	r := newRoom(t, simnet.Murmur15(), 2)
+	for _, to := range []uint32{0, 77} {
+		r.peers[0].Send(&mumblepb.UserState{ChannelId: proto.Uint32(to), SelfMute: proto.Bool(true)})
+	}
+	wantLen(t, "broadcasts", only[*mumblepb.UserState](r, 1), 0)
+	r.wantContexts("not muted", 0, 0, map[int]uint8{1: 0})
+}
