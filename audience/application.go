@@ -85,14 +85,17 @@ func (m *Machine) receivedApplication(now time.Time, g *group, q *peer, msg *mls
 // sayLeave tells the others that we speak clear from now on, or are elsewhere, so
 // that they remove us (§3).
 func (m *Machine) sayLeave(now time.Time, g *group) {
-	var id [16]byte
-	rand.Read(id[:])
-	data := envelope.AppData{Type: envelope.AppLeave, ID: id, Seq: g.seq, SentMS: uint64(max(now.UnixMilli(), 0))}
-	msg, err := g.mls.Protect(data.Append(nil), nil)
+	m.sendLeave(now, g.mls, g.sessions(), g.seq)
+}
+
+func (m *Machine) sendLeave(now time.Time, mg *mls.Group, to []uint32, seq uint32) {
+	data := envelope.AppData{Type: envelope.AppLeave, Seq: seq, SentMS: uint64(max(now.UnixMilli(), 0))}
+	rand.Read(data.ID[:])
+	msg, err := mg.Protect(data.Append(nil), nil)
 	if err != nil {
 		return
 	}
-	m.send(g.sessions(), envelope.Object{Kind: envelope.KindMLSMessage, Body: msg.Marshal()}, PriorityRemove, false, sent{})
+	m.send(to, envelope.Object{Kind: envelope.KindMLSMessage, Body: msg.Marshal()}, PriorityRemove, false, sent{})
 }
 
 // setLocked asks for our channel's group to be locked or opened (§2.4).

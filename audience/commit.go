@@ -45,9 +45,14 @@ func (m *Machine) look(now time.Time, g *group) needs {
 		}
 	}
 	for _, l := range g.sorted() {
-		if l.index != g.own && (l.leaving || !l.gone.IsZero()) {
+		switch {
+		case l.index == g.own:
+		case l.leaving || !l.gone.IsZero():
 			n.removes = append(n.removes, l)
 			earliest(&n.removeAt, l.gone)
+		case g.place != nil && m.silent(now, l):
+			n.removes = append(n.removes, l)
+			earliest(&n.removeAt, latest(l.added, l.assumed).Add(m.silence()))
 		}
 	}
 	if g.place != nil {

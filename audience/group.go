@@ -77,6 +77,19 @@ type leaf struct {
 	resent   time.Time // when a Commit that it missed was sent to it again
 }
 
+// silent reports whether a leaf never gave a sign of life though it had the time:
+// its Welcome was lost, or it did not want it any more.
+func (m *Machine) silent(now time.Time, l *leaf) bool {
+	return l.heard.IsZero() && m.reached(now, latest(l.added, l.assumed).Add(m.silence()))
+}
+
+func (m *Machine) silence() time.Duration {
+	if m.regime == RegimeNoEcho {
+		return silentAfterN
+	}
+	return silentAfter
+}
+
 func (l *leaf) session() uint32 { return l.ext.Session }
 
 // formerLeaf verifies late Beacons of a member that is gone (§6.4).

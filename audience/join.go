@@ -46,6 +46,9 @@ func (m *Machine) receivedWelcome(now time.Time, body []byte) {
 			m.emit(Notice{Code: NoticeSecret, Place: o.place.index})
 		}
 		return
+	case err == nil && o.place != nil && !m.wantsIn(o.place):
+		m.decline(now, mg, o)
+		return
 	case err != nil:
 		// "cannot process" goes on by the clock: the next Hello has a fresh KeyPackage.
 		m.stats.Invalid++
@@ -55,6 +58,20 @@ func (m *Machine) receivedWelcome(now time.Time, body []byte) {
 		return
 	}
 	m.joined(now, mg, o)
+}
+
+// decline leaves a group at once that we do not want to be in any more: we asked
+// for it before, and its members believe us to be in.
+func (m *Machine) decline(now time.Time, mg *mls.Group, o *offer) {
+	var to []uint32
+	for _, member := range mg.Members() {
+		if l, _, err := m.readLeaf(member.Leaf); err == nil {
+			to = append(to, l.Session)
+		}
+	}
+	m.sendLeave(now, mg, to, 0)
+	mg.Wipe()
+	m.withdraw(o.place)
 }
 
 // join tries the secrets that we have, if the Welcome wants one (§10.2).

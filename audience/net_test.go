@@ -38,12 +38,22 @@ type hall struct {
 	// meddle decides what becomes of one object on its way to one receiver: the
 	// times after which it arrives. None: it is dropped.
 	meddle func(from, to uint32, o envelope.Object) []time.Duration
+	// echo decides when the sender of an object sees it again; false: never, so
+	// that the carrier gives up after three retries. nil: as everybody else.
+	echo func(p *person, o envelope.Object) (time.Duration, bool)
+	// before and after run when an object is on its way, and then has been handed
+	// to the server; each can end the sender.
+	before, after func(p *person, out audience.Send)
 	// hide says that viewer is not shown subject.
 	hide func(viewer, subject uint32) bool
 	log  func(format string, args ...any)
 
-	sent map[envelope.Kind]int
+	sent  map[envelope.Kind]int
+	epoch func(p *person, e audience.EpochBegan) // sees each epoch
 }
+
+// carrierPatience is after how long a carrier without an echo gives up.
+const carrierPatience = 4 * time.Second
 
 // person is one client with Sotto.
 type person struct {
@@ -311,14 +321,25 @@ func (p *person) handle(in audience.Input) {
 func (p *person) drain() {
 	h := p.h
 	for out, ok := p.m.Next(); ok; out, ok = p.m.Next() {
+		if !p.up && h.before != nil {
+			continue // it crashed between two outputs
+		}
 		switch out := out.(type) {
 		case audience.Send:
 			h.sent[out.Object.Kind]++
 			h.log("%v %s sends %v (%d B, bulk %v) to %v", h.now.Sub(start), p.name, out.Object.Kind, len(out.Object.Body), out.Bulk, out.To)
+			if h.before != nil {
+				h.before(p, out)
+			}
 			h.relay(p, out)
+			if h.after != nil {
+				h.after(p, out)
+			}
 		case audience.SendPresence:
 			for _, s := range h.sessions() {
-				if q := h.people[s]; q != p && slices.Contains(h.closure(p.channel), q.channel) {
+				q, c := h.people[s], h.closure(p.channel)
+				hears := slices.Contains(c, q.channel) || slices.ContainsFunc(q.listens, func(l uint32) bool { return slices.Contains(c, l) })
+				if q != p && hears && (h.hide == nil || !h.hide(q.session, p.session)) {
 					h.at(h.delay(), func() {
 						if q.up {
 							q.handle(audience.HeardPresence{From: p.session})
@@ -330,6 +351,9 @@ func (p *person) drain() {
 			h.log("%v %s EPOCH %x/%d leaves %d joined %v by %d", h.now.Sub(start), p.name, out.Group[:2], out.Epoch, len(out.Leaves), out.Joined, out.Committer)
 			p.groups[out.Group] = out
 			p.history = append(p.history, out)
+			if h.epoch != nil {
+				h.epoch(p, out)
+			}
 		case audience.Lost:
 			h.log("%v %s LOST %x %d", h.now.Sub(start), p.name, out.Group[:2], out.Reason)
 			delete(p.groups, out.Group)
@@ -363,7 +387,7 @@ func (p *person) drain() {
 func (h *hall) relay(p *person, out audience.Send) {
 	m := p.m
 	h.at(h.delay(), func() {
-		if !p.up || p.m != m {
+		if h.people[p.session] != p || p.m != m {
 			return // it was still on its way when p was gone
 		}
 		for _, s := range out.To {
@@ -381,9 +405,23 @@ func (h *hall) relay(p *person, out audience.Send) {
 				})
 			}
 		}
-		if h.regime != audience.RegimeNoEcho {
-			h.deliver(p, h.delay(), func() { p.handle(audience.Delivered{Token: out.Token}) })
+		if h.regime == audience.RegimeNoEcho {
+			return
 		}
+		if h.echo == nil {
+			h.deliver(p, h.delay(), func() { p.handle(audience.Delivered{Token: out.Token}) })
+			return
+		}
+		d, ok := h.echo(p, out.Object)
+		if !ok {
+			h.at(carrierPatience, func() {
+				if p.up && p.m == m {
+					p.handle(audience.Failed{Token: out.Token})
+				}
+			})
+			return
+		}
+		h.deliver(p, d, func() { p.handle(audience.Delivered{Token: out.Token}) })
 	})
 	if h.regime == audience.RegimeNoEcho {
 		h.at(0, func() {
@@ -443,4 +481,13 @@ func (h *hall) state() string {
 		fmt.Fprintf(&b, "; %+v\n", p.m.Stats())
 	}
 	return b.String()
+}
+
+// say sends text to a group as its owner would.
+func (p *person) say(group envelope.GroupID, text string) error {
+	o, to, err := p.m.Protect(p.h.now, group, envelope.AppText, [16]byte{1}, []byte(text))
+	if err == nil && len(to) > 0 {
+		p.h.relay(p, audience.Send{To: to, Object: o})
+	}
+	return err
 }

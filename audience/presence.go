@@ -56,6 +56,20 @@ func (m *Machine) runVoicePresence(now time.Time, p *place) {
 	}
 }
 
+// announceAgain: where only voice reaches strangers, we speak up again 0.2 to 1 s
+// after somebody unknown came, who may not be able to announce itself (§1.4).
+func (m *Machine) announceAgain(now time.Time, p *place, before []Hearer) {
+	if m.regime == RegimeEcho || !p.announce.IsZero() {
+		return
+	}
+	for _, h := range p.Hearers {
+		if q := m.peers[h.Session]; q != nil && !q.sotto && !slices.ContainsFunc(before, func(b Hearer) bool { return b.Session == h.Session }) {
+			p.announce = now.Add(between(presenceSoonMin, presenceSoonMax))
+			return
+		}
+	}
+}
+
 func (m *Machine) sendPresence(to []uint32) {
 	if len(to) == 0 {
 		return

@@ -93,6 +93,7 @@ func (m *Machine) setPlaces(now time.Time, list []Place) {
 			p = &place{foreign: map[envelope.GroupID]*foreign{}}
 		}
 		moved := p.Channel != data.Channel || p.entered.IsZero()
+		known := p.Hearers
 		p.Place, p.index = data, i
 		if p.group != nil && !p.hasChannel(p.group.anchor) {
 			// The group belongs to where we are no longer heard (§5).
@@ -101,6 +102,9 @@ func (m *Machine) setPlaces(now time.Time, list []Place) {
 		}
 		if moved {
 			m.enter(now, p)
+		}
+		if !moved {
+			m.announceAgain(now, p, known)
 		}
 		for s := range p.asked {
 			if _, here := p.hearer(s); !here {
