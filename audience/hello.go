@@ -3,6 +3,7 @@ package audience
 import (
 	"bytes"
 	"crypto/rand"
+	"slices"
 	"time"
 
 	"github.com/sotto-voip/sotto/envelope"
@@ -30,7 +31,9 @@ const helloLife = 70 * time.Second
 type joining struct {
 	object  envelope.Object
 	suite   mls.CipherSuite
-	toAll   bool // went to everybody here, and goes to who else runs Sotto
+	toAll   bool     // went to everybody here, and goes to who else runs Sotto
+	owed    []uint32 // who runs Sotto too, as was seen since; they get it together
+	owedAt  time.Time
 	token   uint64
 	sentAt  time.Time
 	placed  time.Time // when its echo came, or it was handed over
@@ -56,15 +59,22 @@ func (m *Machine) runJoining(now time.Time, p *place) {
 		return
 	}
 	to := m.sottos(p)
-	if len(to) == 0 {
+	if len(to) == 0 && p.group == nil {
 		p.stopJoining() // nobody is here to hear it
 		return
 	}
 	j := p.joining
 	if j == nil {
-		m.sayHello(now, p, p.reason, to, true)
+		if p.gatherAt.IsZero() {
+			p.gatherAt = now.Add(m.gathering())
+		}
+		if m.reached(now, p.gatherAt) {
+			p.gatherAt = time.Time{}
+			m.sayHello(now, p, p.reason, to, true)
+		}
 		return
 	}
+	m.runOwed(now, j)
 	if m.reached(now, j.retryAt) {
 		if p.group != nil {
 			// We stay where we are; the reason is looked at again.
@@ -76,6 +86,32 @@ func (m *Machine) runJoining(now time.Time, p *place) {
 		return
 	}
 	m.runFounding(now, p)
+}
+
+// gathering is how long to wait for others to show themselves, so that one Hello
+// reaches all of them.
+func (m *Machine) gathering() time.Duration {
+	if m.regime == RegimeEcho {
+		return gather
+	}
+	return gatherText
+}
+
+// runOwed brings our Hello to who has shown itself since.
+func (m *Machine) runOwed(now time.Time, j *joining) {
+	if len(j.owed) == 0 {
+		return
+	}
+	if j.owedAt.IsZero() {
+		j.owedAt = now.Add(m.gathering())
+	}
+	if m.reached(now, j.owedAt) {
+		m.send(j.owed, j.object, PriorityHello, false, sent{})
+		for _, s := range j.owed {
+			m.emit(Expect{From: s, Kind: envelope.KindWelcome})
+		}
+		j.owed, j.owedAt = nil, time.Time{}
+	}
 }
 
 // sayHello sends a Hello with a fresh KeyPackage.
@@ -135,8 +171,23 @@ func (m *Machine) newOffer(now time.Time, cs mls.CipherSuite, p *place, group en
 	if err != nil {
 		return nil, err
 	}
+	m.limitOffers(p)
 	m.offers = append(m.offers, &offer{own: own, at: now, place: p, group: group, to: to})
 	return own, nil
+}
+
+// limitOffers wipes the oldest KeyPackages of a place: an answer to one that was
+// said again three times is not to be expected.
+func (m *Machine) limitOffers(p *place) {
+	n := 0
+	for i := len(m.offers) - 1; i >= 0 && p != nil; i-- {
+		if o := m.offers[i]; o.place == p {
+			if n++; n >= maxOffers {
+				o.own.Wipe()
+				m.offers = slices.Delete(m.offers, i, i+1)
+			}
+		}
+	}
 }
 
 func (m *Machine) helloRegime() envelope.HelloRegime {

@@ -99,10 +99,13 @@ func (m *Machine) seesSotto(q *peer) {
 	q.sotto = true
 	m.emit(RunsSotto{q.session})
 	for _, p := range m.places {
-		if _, ok := p.hearer(q.session); ok && p.joining != nil && p.joining.toAll && p.joining.object.Kind != 0 {
-			m.send([]uint32{q.session}, p.joining.object, PriorityHello, false, sent{})
+		if j := p.joining; j != nil && j.toAll && j.object.Kind != 0 {
+			if _, ok := p.hearer(q.session); ok {
+				j.owed = append(j.owed, q.session)
+			}
 		}
 	}
+	m.again = true
 }
 
 // receivedPresence: a newcomer announces itself, or somebody answers us.
@@ -147,13 +150,29 @@ func (m *Machine) anyPlace(session uint32) *place {
 
 // answer notes that q is to hear from us: a Beacon if we are among the first three
 // ranks of a group here, else a Presence, after 0 to 300 ms so that many newcomers
-// get one answer (§4).
+// get one answer (§4). Where objects are texts, of which a server allows one a
+// second, a voice presence answers everybody at once, and who is about to say Hello
+// says nothing else.
 func (m *Machine) answer(now time.Time, p *place, q *peer) {
 	if !q.answerAt.IsZero() {
 		return
 	}
 	q.beacon = p.group != nil && m.rank(now, p.group) < 3
+	if m.regime != RegimeEcho {
+		m.announceSoon(now, p)
+		if !q.beacon && m.want {
+			return
+		}
+	}
 	q.answerAt = now.Add(between(0, presenceMax))
+}
+
+// announceSoon lets a presence in voice follow 0.2 to 1 s after somebody unknown
+// arrived (§1.4).
+func (m *Machine) announceSoon(now time.Time, p *place) {
+	if p.announce.IsZero() {
+		p.announce = now.Add(between(presenceVoiceMin, presenceVoiceMax))
+	}
 }
 
 // runAnswers sends the answers that are due, and with them those that soon are.

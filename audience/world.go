@@ -22,6 +22,7 @@ type place struct {
 	epoch   uint64
 	stopped bool // the typed secret does not fit; nothing more until the person acts
 
+	gatherAt time.Time // when the first Hello goes out
 	announce time.Time // when a presence is due; zero: none
 	voiced   time.Time // last presence in voice
 	asked    map[uint32]int
@@ -93,6 +94,9 @@ func (m *Machine) setPlaces(now time.Time, list []Place) {
 			p = &place{foreign: map[envelope.GroupID]*foreign{}}
 		}
 		moved := p.Channel != data.Channel || p.entered.IsZero()
+		if m.regime != RegimeEcho && slices.ContainsFunc(data.Hearers, func(h Hearer) bool { _, known := p.hearer(h.Session); return !known }) {
+			m.announceSoon(now, p)
+		}
 		known := p.Hearers
 		p.Place, p.index = data, i
 		if p.group != nil && !p.hasChannel(p.group.anchor) {
@@ -133,6 +137,7 @@ func takePlace(before []*place, i int, data Place) *place {
 
 // enter begins anew in a place.
 func (m *Machine) enter(now time.Time, p *place) {
+	p.gatherAt = time.Time{}
 	p.entered, p.announce, p.voiced = now, now, time.Time{}
 	p.asked = map[uint32]int{}
 	p.stopped, p.split, p.reason, p.known, p.epoch = false, false, envelope.HelloJoin, envelope.GroupID{}, 0
