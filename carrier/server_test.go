@@ -46,14 +46,16 @@ type model struct {
 	lose         func(from uint32, n int) bool    // the n-th plugin message of from, besides the bucket
 	loseEcho     func(session uint32, n int) bool // the n-th echo to session
 	loseText     func(from uint32, n int) bool    // the n-th text of from
+	double       func() bool                      // a message to somebody comes twice
 }
 
-// The figures measured on Murmur 1.5 and 1.3.
+// The figures measured on Murmur 1.5 and 1.3. For text the 0.9 a second that was
+// measured are one a second and what the rounding of the bucket loses.
 func measured(echo bool) model {
 	return model{
 		echo:   echo,
 		plugin: leaky{burst: 15, refill: 260 * time.Millisecond, since: start},
-		text:   leaky{burst: 5, refill: 1200 * time.Millisecond, since: start},
+		text:   leaky{burst: 5, refill: time.Second, since: start},
 		delay:  func() time.Duration { return 40 * time.Millisecond },
 	}
 }
@@ -79,6 +81,7 @@ type member struct {
 	got       []carrier.Received
 	order     []string // Received and Delivered in their order, as refs
 	delivered map[uint64]time.Time
+	ordered   map[uint64]bool
 	failed    map[uint64]error
 	regimes   []carrier.Regime
 	outs      []carrier.Output
@@ -146,15 +149,16 @@ type world struct {
 	passed     map[partKey]bool // what the server relayed
 	bytes      int              // through the server's hands
 	objects    map[uint64]envelope.Object
+	byRef      map[string]int // ref to the number of receivers
 }
 
 func newWorld(t checker, m model, sessions ...uint32) *world {
 	t.Helper()
-	w := &world{t: t, now: start, model: m, members: map[uint32]*member{}, passed: map[partKey]bool{}, objects: map[uint64]envelope.Object{}}
+	w := &world{t: t, now: start, model: m, members: map[uint32]*member{}, passed: map[partKey]bool{}, objects: map[uint64]envelope.Object{}, byRef: map[string]int{}}
 	for _, s := range sessions {
 		w.members[s] = &member{
 			session: s, c: carrier.New(), plugin: m.plugin, text: m.text,
-			delivered: map[uint64]time.Time{}, failed: map[uint64]error{},
+			delivered: map[uint64]time.Time{}, failed: map[uint64]error{}, ordered: map[uint64]bool{},
 		}
 		w.handle(s, carrier.Connected{Session: s})
 	}
@@ -177,6 +181,9 @@ func (w *world) handle(session uint32, in carrier.Input) {
 		case carrier.PluginOut:
 			w.up(m, func() { w.relayPlugin(m, out) })
 		case carrier.TextOut:
+			if p, _ := envelope.ParseText(out.Message); m.c.Regime() != carrier.RegimeText && p.Kind != envelope.KindProbe && slices.Contains(out.To, m.session) {
+				w.t.Fatalf("%d sends text to itself in regime %v", m.session, m.c.Regime())
+			}
 			w.up(m, func() { w.relayText(m, out) })
 		case carrier.Received:
 			m.got = append(m.got, out)
@@ -190,6 +197,7 @@ func (w *world) handle(session uint32, in carrier.Input) {
 			}
 			m.delivered[out.Token] = w.now
 			if out.Ordered {
+				m.ordered[out.Token] = true
 				o := w.objects[out.Token]
 				ref := o.Ref()
 				m.order = append(m.order, string(ref[:]))
@@ -230,6 +238,9 @@ func (w *world) down(m *member, in carrier.Input) {
 	}
 	m.lastDown = at
 	w.at(at.Sub(start), func() { w.handle(m.session, in) })
+	if w.model.double != nil && w.model.double() {
+		w.at(at.Sub(start), func() { w.handle(m.session, in) })
+	}
 }
 
 func (w *world) relayPlugin(m *member, out carrier.PluginOut) {
@@ -282,9 +293,6 @@ func (w *world) relayText(m *member, out carrier.TextOut) {
 	if len(out.Message) > limit {
 		w.t.Fatalf("text of %d characters to %d sessions", len(out.Message), len(out.To))
 	}
-	if slices.Contains(out.To, m.session) != (w.model.textEcho && m.c.Regime() == carrier.RegimeText || p.Kind == envelope.KindProbe) {
-		w.t.Fatalf("%d sends text to %v in regime %v", m.session, out.To, m.c.Regime())
-	}
 	m.sentText++
 	if w.model.loseText != nil && w.model.loseText(m.session, m.sentText) {
 		return
@@ -292,6 +300,11 @@ func (w *world) relayText(m *member, out carrier.TextOut) {
 	w.pass(p.Kind, p.ID, p.Index, p.Count)
 	w.bytes += len(out.Message)
 	for _, to := range out.To {
+		if to == m.session {
+			if m.echoes++; w.model.loseEcho != nil && w.model.loseEcho(m.session, m.echoes) {
+				continue
+			}
+		}
 		if r := w.members[to]; r != nil && (to != m.session || w.model.textEcho) {
 			w.down(r, carrier.Text{From: m.session, Message: out.Message})
 		}
@@ -321,6 +334,8 @@ func (w *world) localPlugin(session uint32, n int) {
 
 func (w *world) send(session uint32, token uint64, o envelope.Object, p carrier.Priority, to ...uint32) {
 	w.objects[token] = o
+	ref := o.Ref()
+	w.byRef[string(ref[:])] = len(to) - 1
 	w.handle(session, carrier.Send{Token: token, Object: o, To: to, Priority: p})
 }
 

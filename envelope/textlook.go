@@ -33,8 +33,19 @@ func LooksLikeText(s string) bool {
 // the end of a tag, or src= with or without a quote, plain or as an entity.
 func atStart(before string) bool {
 	const blanks = " \t\r\n\v\f\u00a0\u200b\ufeff"
-	before = strings.ToLower(strings.TrimRight(before, blanks))
-	if before == "" || before[len(before)-1] == '>' || strings.HasSuffix(before, "&gt;") {
+	before = strings.TrimRight(before, blanks)
+	if before == "" {
+		return true
+	}
+	switch before[len(before)-1] {
+	case '>':
+		return true
+	case ';', '"', '\'', '=':
+	default: // the most common case, and the cheap one
+		return false
+	}
+	before = strings.ToLower(before)
+	if strings.HasSuffix(before, "&gt;") {
 		return true
 	}
 	for _, quote := range []string{`"`, `'`, "&quot;", "&#34;", "&#39;", "&apos;"} {
