@@ -293,6 +293,27 @@ func TestPriorityBetweenParts(t *testing.T) {
 	}
 }
 
+// TestAged: what has begun is not starved by what is more urgent, for strangers
+// forget an object after thirty seconds.
+func TestAged(t *testing.T) {
+	w := newWorld(t, measured(true), 7, 8)
+	w.at(10*time.Second, func() { w.send(7, 1, object(envelope.KindHello, 1, 6*988), carrier.PriorityUpdate, 8) })
+	for i := range uint64(150) { // twice of what the bucket allows
+		w.at(10*time.Second+time.Duration(i)*150*time.Millisecond, func() {
+			w.send(7, 2+i, object(envelope.KindMLSMessage, 2+i, 500), carrier.PriorityText, 8)
+		})
+	}
+	// Three parts leave at once, because others have used up the bucket.
+	w.at(10*time.Second-time.Millisecond, func() { w.localPlugin(7, 7) })
+	w.run(2 * time.Minute)
+	if took := w.members[7].delivered[1].Sub(start) - 10*time.Second; took < 5*time.Second || took > 7*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if st := w.members[8].c.Stats(); st != (carrier.Stats{}) || w.drops != 0 {
+		t.Errorf("%+v, %d drops", st, w.drops)
+	}
+}
+
 func TestCancel(t *testing.T) {
 	c := carrier.New()
 	now := start

@@ -20,6 +20,9 @@ const (
 	// The last place is for what is urgent.
 	maxOpen       = 4
 	maxOpenCommon = 3
+	// And it keeps a stranger's no longer than 30 s: what has begun so long ago
+	// is the most urgent.
+	agedAfter = 5 * time.Second
 )
 
 // echoWait is max(1 s, 3 round trips).
@@ -119,12 +122,12 @@ func (c *Carrier) choose(p path) (t *transfer, w *waiting) {
 		if o.count > 1 {
 			unfinished++
 		}
-		if o.path == p && !o.held && o.next < o.count && (t == nil || o.prio < t.prio) {
+		if o.path == p && !o.held && o.next < o.count && (t == nil || c.urgency(o) < c.urgency(t)) {
 			t = o
 		}
 	}
 	w = c.queues[p].peek()
-	if w == nil || t != nil && t.prio <= w.prio || len(c.open) >= maxInFlight {
+	if w == nil || t != nil && c.urgency(t) <= int(w.prio) || len(c.open) >= maxInFlight {
 		return t, nil
 	}
 	most := maxOpenCommon
@@ -135,6 +138,15 @@ func (c *Carrier) choose(p path) (t *transfer, w *waiting) {
 		return t, nil
 	}
 	return nil, w
+}
+
+// urgency is the priority of something under way, or less for what has begun
+// long ago.
+func (c *Carrier) urgency(t *transfer) int {
+	if t.next > 0 && c.now.Sub(t.begun) >= agedAfter {
+		return -1
+	}
+	return int(t.prio)
 }
 
 // cancel forgets a Send that nobody wants any more.

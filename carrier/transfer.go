@@ -15,9 +15,10 @@ type transfer struct {
 	way
 	id    envelope.ID
 	parts []partState
-	next  int  // the first part that never left
-	left  int  // parts whose echo is awaited or that never left
-	held  bool // the same object is under way for somebody else
+	next  int       // the first part that never left
+	begun time.Time // when the first one left
+	left  int       // parts whose echo is awaited or that never left
+	held  bool      // the same object is under way for somebody else
 }
 
 type partState struct {
@@ -77,6 +78,9 @@ func (c *Carrier) launch(t *transfer, i int) {
 	p.at = c.now
 	p.due = c.now.Add(c.echoWait())
 	if p.sends == 1 {
+		if t.next == 0 {
+			t.begun = c.now
+		}
 		t.next = i + 1
 		if t.echo {
 			c.flying++
