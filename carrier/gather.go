@@ -84,7 +84,10 @@ func (g *gather) add(now time.Time, a arrived, stats *Stats) (body []byte, whole
 		return nil, false
 	}
 	g.charge(p, len(a.part))
-	p.parts[a.index] = append(make([]byte, 0, len(a.part)), a.part...) // no more than is charged
+	if a.path == pathPlugin { // it lies in the caller's buffer
+		a.part = append(make([]byte, 0, len(a.part)), a.part...) // no more than is charged
+	}
+	p.parts[a.index] = slices.Clip(a.part)
 	p.last = now
 	if p.have++; p.have < p.count {
 		return nil, false

@@ -126,7 +126,7 @@ func ParseText(s string) (TextPart, error) {
 		return TextPart{}, ErrText
 	}
 	// The decoder skips line breaks and Strict does not stop it.
-	if strings.ContainsAny(f[3], "\r\n") {
+	if strings.IndexByte(f[3], '\r') >= 0 || strings.IndexByte(f[3], '\n') >= 0 { // ContainsAny is slow
 		return TextPart{}, ErrText
 	}
 	raw, err := base64.StdEncoding.Strict().DecodeString(f[3])
