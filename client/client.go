@@ -9,8 +9,10 @@ import (
 
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/endpoint"
+	"github.com/sotto-voip/sotto/identity"
 	"github.com/sotto-voip/sotto/mumble/control"
 	"github.com/sotto-voip/sotto/mumble/voice"
+	"github.com/sotto-voip/sotto/trust"
 )
 
 // Version is what this client announces. 1.5 is the first version whose voice
@@ -35,14 +37,24 @@ type Config struct {
 	// where the server puts us.
 	Channel string
 
-	// Policy and Secret rule the encryption. With PolicyOff the client is a
-	// plain Mumble client. Otherwise Secret is what people agreed on, and
-	// nothing leaves in clear.
+	// Policy rules the encryption. With PolicyOff the client is a plain Mumble
+	// client. Otherwise keys are agreed on automatically with everybody in the
+	// channel who runs Sotto; under PolicyRequire nothing leaves in clear.
 	Policy e2ee.Policy
-	Secret string
+	// Secret is what people agreed on elsewhere. It protects alone, and nothing
+	// leaves in clear; with GroupSecret it is mixed into the agreed keys instead.
+	Secret      string
+	GroupSecret bool
 	// Named are the people who must hold the secret before anything leaves;
-	// empty: one holder is enough.
+	// empty: one holder is enough. With a secret alone.
 	Named []string
+	// Device signs for this client in groups; nil: a new identity for this run.
+	// Book remembers who was seen before and with whom speech was protected; it
+	// belongs to the client until Close. SaveBook is called, from one goroutine, when
+	// it has changed. Both may be nil.
+	Device   *identity.Device
+	Book     *trust.Book
+	SaveBook func(*trust.Book) error
 
 	// NoUDP keeps voice in the TCP tunnel.
 	NoUDP bool
@@ -103,7 +115,11 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	runCtx, cancel := context.WithCancel(context.Background())
 	c := &Client{
 		cfg: cfg, do: make(chan func()), events: make(chan Event), cancel: cancel,
-		done: make(chan struct{}), ends: Endpoints{Policy: cfg.Policy, Secret: cfg.Secret, Named: cfg.Named},
+		done: make(chan struct{}),
+		ends: Endpoints{
+			Policy: cfg.Policy, Secret: cfg.Secret, GroupSecret: cfg.GroupSecret, Named: cfg.Named,
+			Address: cfg.Address, Device: cfg.Device, Book: cfg.Book,
+		},
 		sendBuf: make([]byte, 0, maxDatagram), openBuf: make([]byte, 0, maxDatagram),
 	}
 	loginCtx, stop := context.WithTimeout(ctx, loginTimeout)

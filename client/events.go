@@ -63,6 +63,15 @@ type (
 	OtherSecret struct{ e2ee.OtherSecret }
 	// Notice: one plain sentence for the person.
 	Notice struct{ e2ee.Notice }
+	// Question asks the person something; Client.Wait, Protect and Clear answer.
+	Question struct{ e2ee.Asked }
+	// Roster says who is in an encrypted group now; no Members: it is gone.
+	Roster struct {
+		Epoch   uint64
+		Direct  bool // of a private conversation or whisper
+		Home    bool // of the own channel
+		Members []string
+	}
 )
 
 func (Connected) clientEvent()    {}
@@ -75,6 +84,8 @@ func (GateChanged) clientEvent()  {}
 func (Holder) clientEvent()       {}
 func (OtherSecret) clientEvent()  {}
 func (Notice) clientEvent()       {}
+func (Question) clientEvent()     {}
+func (Roster) clientEvent()       {}
 
 // Bounds of the events nobody has read yet.
 const (

@@ -162,6 +162,37 @@ func (c *Client) drain(now time.Time) {
 			c.emit(Denied{Reason: o.Reason})
 		case endpoint.Notice:
 			c.emit(Notice{o.Notice})
+		case endpoint.Question:
+			c.emit(Question{o.Asked})
+		case endpoint.Roster:
+			c.emit(c.roster(o))
+		case endpoint.Memory:
+			c.saveBook()
+		case endpoint.Played:
+			p := o.Packet
+			c.heard(Voice{From: p.Session, At: now, Whisper: p.Context == 1 || p.Context == 2, Encrypted: true}, &p)
+		case endpoint.ClearText:
+			c.link.SendMessage(o.Message)
+			c.quiet = now
 		}
+	}
+}
+
+// roster words a change of a group.
+func (c *Client) roster(o endpoint.Roster) Roster {
+	r := Roster{Epoch: o.Epoch, Direct: o.Direct, Home: o.Home}
+	for _, s := range o.Members {
+		r.Members = append(r.Members, c.name(s))
+	}
+	return r
+}
+
+// saveBook keeps what was remembered of others.
+func (c *Client) saveBook() {
+	if c.cfg.SaveBook == nil || c.cfg.Book == nil {
+		return
+	}
+	if err := c.cfg.SaveBook(c.cfg.Book); err != nil {
+		c.emit(Notice{e2ee.Notice{Code: "memory", Text: "What Sotto remembers of people could not be saved: " + err.Error()}})
 	}
 }

@@ -18,6 +18,9 @@ func StateLine(end *endpoint.Endpoint) string {
 	if len(others) > 0 {
 		silence = " Hears silence: " + list(others) + "."
 	}
+	if end.Groups() != nil {
+		return groupsLine(end, holders, silence)
+	}
 	switch end.State() {
 	case e2ee.StateOff:
 		return "Not private: policy is off, nothing is encrypted."
@@ -32,6 +35,43 @@ func StateLine(end *endpoint.Endpoint) string {
 		return "Finding out who holds the secret. Your microphone is held."
 	case e2ee.StateHeld, e2ee.StateAsked:
 		return fmt.Sprintf("Nobody here has shown the secret. Your microphone is held.%s Secret %s.", silence, end.KeyID())
+	case e2ee.StateClear, e2ee.StatePriv:
+		// Not reached with a typed secret alone.
+	}
+	return "Your microphone is held."
+}
+
+// groupsLine is StateLine with automatic groups.
+func groupsLine(end *endpoint.Endpoint, holders []string, silence string) string {
+	switch end.State() {
+	case e2ee.StateOff:
+		return "Not private: policy is off, nothing is encrypted."
+	case e2ee.StateClear:
+		return "Not private: the server and everybody here can listen." + strings.Replace(silence, "Hears silence", "Without keys", 1)
+	case e2ee.StatePriv, e2ee.StateTyped:
+		line := "Encrypted, but nobody here can hear you." + silence
+		if len(holders) > 0 {
+			line = fmt.Sprintf("Encrypted, not checked: %s.%s", list(holders), silence)
+		}
+		h := end.Groups().Health()
+		if h.Fork {
+			line += " Group views differ."
+		}
+		if len(h.OtherServer) > 0 {
+			line += " Somebody sees another certificate of this server."
+		}
+		if id := end.KeyID(); id != "" {
+			line += " Secret " + id + "."
+		}
+		return line
+	case e2ee.StateAlone:
+		return "Nobody else is here. Your microphone is held until somebody comes."
+	case e2ee.StateFind:
+		return "Finding out who has Sotto. Your microphone is held."
+	case e2ee.StateHeld:
+		return "Keys are being prepared. Your microphone is held."
+	case e2ee.StateAsked:
+		return "A question is open. Your microphone is held."
 	}
 	return "Your microphone is held."
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/sotto-voip/sotto/mumble/mirror"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 	"github.com/sotto-voip/sotto/mumble/voice"
+	"github.com/sotto-voip/sotto/opus"
 )
 
 // ErrHeld means that a packet or text was not sent because the gate is closed.
@@ -46,7 +47,11 @@ func (c *Client) SendVoice(f Frame) error {
 			Codec: voice.Opus, Target: f.Target, FrameNumber: f.FrameNumber, Data: f.Opus,
 			Terminator: f.Terminator, HasPosition: f.HasPosition, Position: f.Position,
 		}
-		switch c.leave() {
+		leave := c.leave()
+		if !c.offline() {
+			leave = c.end.LeaveFor(f.Target)
+		}
+		switch leave {
 		case e2ee.LeaveClear:
 			return c.link.SendVoice(&in)
 		case e2ee.LeaveCiphertext:
@@ -83,16 +88,25 @@ func (c *Client) voice(now time.Time, in *voice.Packet) {
 	} else {
 		err := c.end.Unprotect(c.openBuf[:0], now, in, &c.packet)
 		c.drain(now)
-		if err != nil {
-			return // counted; clear voice is not played while a secret is set
+		switch {
+		case err == nil:
+			ev.Encrypted = true
+			ev.Whisper = c.packet.Context == 1 || c.packet.Context == 2
+		case errors.Is(err, endpoint.ErrNotSotto) && c.end.MayPlayClear(in.Session) && opus.Check(in.Data, 0) == nil:
+			c.packet = *in
+		default:
+			return // counted
 		}
-		ev.Encrypted = true
 	}
+	c.heard(ev, &c.packet)
+}
+
+// heard hands out one packet, unless nobody reads.
+func (c *Client) heard(ev Voice, p *voice.Packet) {
 	if len(c.pending) > maxPendingVoice {
 		c.overrun++
 		return
 	}
-	p := &c.packet
 	ev.Name = c.name(p.Session)
 	ev.FrameNumber, ev.Terminator, ev.Opus = p.FrameNumber, p.Terminator, slices.Clone(p.Data)
 	c.emit(ev)
@@ -115,22 +129,50 @@ func (c *Client) SendPrivate(session uint32, html string) error {
 
 func (c *Client) text(m *mumblepb.TextMessage) error {
 	now := time.Now()
-	switch c.leave() {
+	switch c.end.LeaveForText(m) {
 	case e2ee.LeaveClear:
 		c.end.Spent(now, 1)
 		c.link.SendMessage(m)
 		c.quiet = now
 		return nil
 	case e2ee.LeaveNothing:
-		// A private text is between its readers, whoever stands beside us.
-		if len(m.Session) == 0 {
-			return ErrHeld
-		}
+		return ErrHeld
 	case e2ee.LeaveCiphertext:
 	}
 	err := c.end.SendText(now, m)
 	c.drain(now)
 	return err
+}
+
+// Wait, Protect and Clear answer a Question, and Protect and Clear can be said at
+// any time (Sotto protocol §11). Clear needs to be said twice where speech is
+// protected; PolicyRequire refuses it.
+func (c *Client) Wait() error {
+	return c.act(func(now time.Time) { c.end.UserWait(now) })
+}
+
+// Protect says that the person wants protection, or goes on in spite of an alarm.
+func (c *Client) Protect() error {
+	return c.act(func(now time.Time) { c.end.UserProtect(now) })
+}
+
+// Clear says that the person wants to speak in clear.
+func (c *Client) Clear() error {
+	return c.act(func(now time.Time) { c.end.UserClear(now) })
+}
+
+// Lock closes the group of the own channel to newcomers, or opens it.
+func (c *Client) Lock(locked bool) error {
+	return c.act(func(now time.Time) { c.end.Lock(now, locked) })
+}
+
+func (c *Client) act(f func(now time.Time)) error {
+	return c.online(func() error {
+		now := time.Now()
+		f(now)
+		c.drain(now)
+		return nil
+	})
 }
 
 // Whisper sets voice target id (1 to 29) to these sessions; none removes it.
@@ -172,6 +214,8 @@ type State struct {
 	Self    mirror.User
 	Users   []mirror.User
 	Gate    e2ee.State
+	Line    string   // StateLine
+	Members []string // of the group of the own channel
 	Leave   e2ee.Leave
 	Holders []uint32
 	OverUDP bool
@@ -195,6 +239,12 @@ func (c *Client) State() (State, error) {
 		s.Self, _ = m.Own()
 		s.Users = m.Users()
 		s.Gate, s.Leave, s.Holders = c.end.State(), c.leave(), c.end.Holders()
+		s.Line = StateLine(c.end)
+		if g := c.end.Groups(); g != nil {
+			for _, session := range g.Members() {
+				s.Members = append(s.Members, c.name(session))
+			}
+		}
 		s.MaxBandwidth, s.Dropped, s.Quiet = c.maxBandwidth, c.overrun, c.quiet
 		s.OverUDP, s.Stats, s.Voice = c.link.OverUDP(), c.link.Stats(), c.end.Stats()
 		return nil

@@ -327,3 +327,24 @@ func (e *Endpoint) retryEarly(now time.Time) {
 		}
 	}
 }
+
+// LeaveForText is the decision for a text of the own client: clear, ciphertext
+// (SendText, which may still refuse), or nothing. With groups one that is not for
+// the own channel alone has an audience of its own.
+func (e *Endpoint) LeaveForText(m *mumblepb.TextMessage) e2ee.Leave {
+	leave := e.engine.Leave()
+	_, to, own := e.address(m)
+	if e.groups == nil {
+		if leave == e2ee.LeaveNothing && len(m.GetSession()) > 0 {
+			return e2ee.LeaveCiphertext // between its readers, whoever stands beside us
+		}
+		return leave
+	}
+	switch {
+	case own:
+		return leave
+	case e.groups.MayWhisperClear(to):
+		return e2ee.LeaveClear
+	}
+	return e2ee.LeaveCiphertext
+}

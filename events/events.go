@@ -35,6 +35,8 @@ type Event struct {
 	Packets     uint64    `json:"packets,omitempty"`
 	Lost        uint64    `json:"lost,omitempty"`
 	RetryMS     int64     `json:"retry_ms,omitempty"`
+	Epoch       uint64    `json:"epoch,omitempty"`
+	Members     []string  `json:"members,omitempty"`
 }
 
 // Line is the event as one line of JSON, with its end. Whoever looks at it in a

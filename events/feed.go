@@ -102,7 +102,7 @@ func (f *Feed) Publish(e Event) {
 // nothing of a session that is over.
 func (f *Feed) remember(e Event) {
 	switch e.Event {
-	case "listening", "connected", "joined", "gate":
+	case "listening", "connected", "joined", "gate", "roster", "question":
 	case "disconnected":
 		kept := f.latest[:0]
 		for _, old := range f.latest {

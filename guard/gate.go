@@ -40,6 +40,8 @@ func (s *session) drain() {
 		case endpoint.Notice:
 			s.g.emit(events.Event{Event: "notice", Code: o.Code, Text: o.Text})
 			s.say(o.Text)
+		default:
+			s.fromGroups(o)
 		}
 	}
 }
@@ -51,7 +53,7 @@ func (s *session) gateChanged(o endpoint.Gate) {
 	s.brake()
 	s.shown = o.To
 	switch o.To {
-	case e2ee.StateTyped, e2ee.StateAlone:
+	case e2ee.StateTyped, e2ee.StateAlone, e2ee.StatePriv, e2ee.StateClear:
 		s.say(s.stateLine())
 	case e2ee.StateFind, e2ee.StateHeld, e2ee.StateAsked, e2ee.StateOff:
 		// Find is short; the others come with a sentence of the engine.

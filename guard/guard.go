@@ -26,12 +26,14 @@ type Config struct {
 	// Listen are the addresses to listen on, HOST:PORT; loopback only. Port 0
 	// takes a free port, the same for all of them.
 	Listen []string
-	// Policy and Secret rule the encryption; without a secret only PolicyOff is
-	// possible. Named are the people who must hold the secret before anything
-	// leaves; empty: one holder is enough.
-	Policy e2ee.Policy
-	Secret string
-	Named  []string
+	// Policy and Secret rule the encryption, as in client.Config: without a secret
+	// keys are agreed on automatically, a secret protects alone, or with GroupSecret
+	// is mixed into the agreed keys. Named are the people who must hold a secret
+	// before anything leaves; empty: one holder is enough.
+	Policy      e2ee.Policy
+	Secret      string
+	GroupSecret bool
+	Named       []string
 	// Store is the whole state directory, Server its record of this server.
 	Store  *keystore.Store
 	Server *keystore.Server
@@ -55,9 +57,6 @@ const (
 	maxDatagrams     = 256
 	closeGrace       = 500 * time.Millisecond
 )
-
-// ErrNoSecret refuses to start without protection unless that was asked for.
-var ErrNoSecret = errors.New("guard: no secret, and policy is not off")
 
 // Guard is one running guard. Run owns everything; the other methods may be
 // called from any goroutine.
@@ -83,9 +82,6 @@ type Guard struct {
 
 // New opens the listeners. Nothing is accepted before Run.
 func New(cfg Config) (*Guard, error) {
-	if cfg.Policy != e2ee.PolicyOff && cfg.Secret == "" {
-		return nil, ErrNoSecret
-	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -101,13 +97,32 @@ func New(cfg Config) (*Guard, error) {
 		arrivals:  make(chan *arrival),
 		datagrams: make(chan *client.Datagram, maxDatagrams),
 		listPings: make(chan struct{}, maxListPings),
-		ends:      client.Endpoints{Policy: cfg.Policy, Secret: cfg.Secret, Named: cfg.Named},
+	}
+	if g.ends, err = endpoints(cfg); err != nil {
+		return nil, err
 	}
 	if err := g.listen(); err != nil {
 		g.closeListeners()
 		return nil, err
 	}
 	return g, nil
+}
+
+// endpoints reads what groups want of the state directory: the device key, and what
+// is remembered of people.
+func endpoints(cfg Config) (client.Endpoints, error) {
+	ends := client.Endpoints{
+		Policy: cfg.Policy, Secret: cfg.Secret, GroupSecret: cfg.GroupSecret, Named: cfg.Named, Address: cfg.Server.Address(),
+	}
+	if cfg.Policy == e2ee.PolicyOff {
+		return ends, nil
+	}
+	var err error
+	if ends.Device, err = cfg.Store.Device(); err != nil {
+		return ends, err
+	}
+	ends.Book, err = cfg.Store.Trust()
+	return ends, err
 }
 
 // listen opens TCP and UDP on all addresses with one port number.

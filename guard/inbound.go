@@ -22,7 +22,7 @@ var version14 = control.MakeVersion(1, 4, 0)
 //
 //  1. it was parsed from the server's form by the upstream leg
 //  2. decrypt, and let only sound Opus pass   (endpoint.Unprotect)
-//  3. clear voice is dropped while a secret is set
+//  3. clear voice is dropped, or with groups played with a word (clearVoice)
 //  4. write the client's form of it, UDP or tunnel
 func (s *session) inbound(now time.Time, in *voice.Packet) {
 	if !s.synced {
@@ -32,16 +32,44 @@ func (s *session) inbound(now time.Time, in *voice.Packet) {
 	if s.g.cfg.Policy != e2ee.PolicyOff {
 		err := s.end.Unprotect(s.openBuf[:0], now, in, &s.inPacket)
 		s.drain()
-		if _, known := s.end.Mirror().User(in.Session); known && errors.Is(err, endpoint.ErrNotSotto) {
-			s.sayRarely(now, "clear", false, s.end.Mirror().Label(in.Session)+" speaks unencrypted; you do not hear it while a secret is set.")
-		}
-		if err != nil {
+		_, known := s.end.Mirror().User(in.Session)
+		switch {
+		case err == nil:
+			p = &s.inPacket
+		case known && errors.Is(err, endpoint.ErrNotSotto):
+			if !s.clearVoice(now, in) {
+				return
+			}
+		default:
 			return // counted by the endpoint
 		}
-		p = &s.inPacket
 	} else if in.Codec == voice.Opus && len(in.Data) > 0 && opus.Check(in.Data, 0) != nil {
 		return
 	}
+	s.deliver(p)
+}
+
+// clearVoice says that somebody speaks unencrypted, and reports whether it may be
+// played: with automatic groups and the policy prefer, if the server does not say
+// that it comes from a member of the group.
+func (s *session) clearVoice(now time.Time, in *voice.Packet) bool {
+	label := s.end.Mirror().Label(in.Session)
+	switch {
+	case s.end.MayPlayClear(in.Session):
+		if s.end.Leave() != e2ee.LeaveClear {
+			s.sayRarely(now, "clear", false, label+" speaks unencrypted: what you hear of it is not protected.")
+		}
+		return in.Codec != voice.Opus || len(in.Data) == 0 || opus.Check(in.Data, 0) == nil
+	case s.end.Groups() != nil:
+		s.sayRarely(now, "clear", false, "unencrypted sound came in the name of "+label+"; you do not hear it.")
+	default:
+		s.sayRarely(now, "clear", false, label+" speaks unencrypted; you do not hear it while a secret is set.")
+	}
+	return false
+}
+
+// deliver writes one packet for the client, in its form.
+func (s *session) deliver(p *voice.Packet) {
 	if p.Codec != voice.Opus && s.down.format != voice.Legacy {
 		return // the protobuf form knows Opus only
 	}

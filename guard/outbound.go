@@ -17,18 +17,18 @@ type voiceStats struct {
 // outbound takes one voice packet of the client, already out of OCB2 or the
 // tunnel:
 //
-//  1. the gate decides, before anything else is looked at
-//  2. parse the client's form of it
+//  1. parse the client's form of it
+//  2. the gate decides: speech and each whisper are audiences of their own
 //  3. loopback is answered here
 //  4. encrypt, wrapped in silence           (endpoint.Protect)
 //  5. write the server's form of it, UDP or tunnel
 func (s *session) outbound(now time.Time, plain []byte) {
-	leave := s.end.Leave()
 	p := &s.outPacket
 	if err := voice.Parse(plain, s.down.format, voice.ToServer, p); err != nil {
 		s.voiceStats.Malformed++
 		return
 	}
+	leave := s.end.LeaveFor(p.Target)
 	if p.Target == endpoint.LoopbackTarget && leave != e2ee.LeaveClear {
 		s.loopback(p)
 		return
@@ -36,6 +36,9 @@ func (s *session) outbound(now time.Time, plain []byte) {
 	switch leave {
 	case e2ee.LeaveNothing:
 		s.voiceStats.Held++
+		if p.Target != 0 && s.end.Groups() != nil {
+			s.protect(now, p) // which says why the whisper is not sent
+		}
 	case e2ee.LeaveClear:
 		p.FrameNumber = voice.WrapFrameNumber(p.FrameNumber)
 		s.sendUp(p)

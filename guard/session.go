@@ -33,6 +33,7 @@ type session struct {
 	synced         bool
 	braked         bool                 // the client believes that it is suppressed by us
 	shown          e2ee.State           // the state the person was last told of
+	members        map[uint32]string    // of the channel's group, as last told
 	tokens         []string             // access tokens the client has set
 	said           map[string]time.Time // when lines of a kind were last said
 	lines          lineBucket

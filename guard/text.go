@@ -20,7 +20,7 @@ func textUp(s *session, now time.Time, m proto.Message) action {
 		s.command(strings.Join(words[1:], " "))
 		return drop
 	}
-	if s.end.Leave() == e2ee.LeaveClear {
+	if s.end.LeaveForText(t) == e2ee.LeaveClear {
 		s.end.Spent(now, 1)
 		return pass
 	}
@@ -38,7 +38,7 @@ func textDown(s *session, _ time.Time, m proto.Message) action {
 	switch {
 	case t.GetActor() == 0:
 		t.Message = proto.String("[server] " + filterLine(t.GetMessage()))
-	case s.g.cfg.Policy != e2ee.PolicyOff:
+	case s.g.cfg.Policy != e2ee.PolicyOff && s.end.State() != e2ee.StateClear:
 		t.Message = proto.String("<b>[not encrypted]</b> " + t.GetMessage())
 	default:
 		return pass

@@ -86,6 +86,13 @@ func Describe(ev client.Event) string {
 			return fmt.Sprintf("* the server refused it (%v)", ev.Type)
 		}
 		return "* " + Printable(ev.Reason)
+	case client.Question:
+		return "* " + Printable(ev.Text)
+	case client.Roster:
+		if !ev.Home || len(ev.Members) < 2 {
+			return ""
+		}
+		return "* in the encrypted group: " + Printable(strings.Join(ev.Members, ", "))
 	case client.OtherSecret:
 		return fmt.Sprintf("* %s uses another secret and cannot hear you.", Printable(ev.Name))
 	case client.Disconnected:

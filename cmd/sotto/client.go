@@ -31,6 +31,8 @@ const typedOverhead = 56
 type clientFlags struct {
 	plain      bool
 	secretFile string
+	secretMode string
+	askSecret  bool
 	with       []string
 	json       bool
 	tcp        bool
@@ -41,6 +43,8 @@ type clientFlags struct {
 func (f *clientFlags) register(c *cobra.Command) {
 	c.Flags().BoolVar(&f.plain, "plain", false, "be a Mumble client without Sotto: nothing is encrypted")
 	c.Flags().StringVar(&f.secretFile, "secret-file", "", "`FILE` whose first line is the secret")
+	c.Flags().BoolVar(&f.askSecret, "ask-secret", false, "ask for a secret on the terminal, without echo")
+	c.Flags().StringVar(&f.secretMode, "secret-mode", secretAlone, secretModeUsage)
 	c.Flags().StringSliceVar(&f.with, "with", nil, "`NAME` of somebody who must hold the secret before anything leaves (repeatable)")
 	c.Flags().BoolVar(&f.json, "json", false, "print events as JSON lines on standard output")
 	c.Flags().BoolVar(&f.tcp, "tcp", false, "send and receive voice through the TCP tunnel only")
@@ -140,8 +144,21 @@ func (a *app) dial(ctx context.Context, f clientFlags, t target, bot bool) (*cli
 			return nil, usageError{errors.New("--plain encrypts nothing, so --secret-file cannot be meant")}
 		}
 		cfg.Policy = e2ee.PolicyOff
-	} else if cfg.Secret, err = askFor(ctx, f.secretFile); err != nil {
+	}
+	if cfg.Secret, err = typedSecret(ctx, cfg.Policy, f.secretFile, f.askSecret); err != nil {
 		return nil, err
+	}
+	if cfg.GroupSecret, err = secretMode(f.secretMode, cfg.Secret); err != nil {
+		return nil, usageError{err}
+	}
+	if cfg.Policy != e2ee.PolicyOff {
+		if cfg.Device, err = store.Device(); err != nil {
+			return nil, err
+		}
+		if cfg.Book, err = store.Trust(); err != nil {
+			return nil, err
+		}
+		cfg.SaveBook = store.SaveTrust
 	}
 	cert, _, err := store.MumbleCertificate()
 	if err != nil {

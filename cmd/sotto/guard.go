@@ -27,6 +27,8 @@ type guardFlags struct {
 	listen     string
 	policy     string
 	secretFile string
+	secretMode string
+	askSecret  bool
 	with       []string
 	json       bool
 	verbose    bool
@@ -38,14 +40,18 @@ func (a *app) guardCommand() *cobra.Command {
 		Use:   "guard HOST[:PORT]",
 		Short: "Stand between the Mumble client and a server, and encrypt",
 		Long: "Listens on this machine for your Mumble client, connects to the server for it, and encrypts\n" +
-			"voice, text, whispers and position with a secret that you and your friends agreed on.\n" +
-			"The secret comes from --secret-file, from SOTTO_SECRET, or is asked for without echo.",
+			"voice, text, whispers and position. Guards that meet in a channel agree on keys by themselves.\n" +
+			"With a secret that you and your friends agreed on elsewhere (--secret-file, SOTTO_SECRET, or\n" +
+			"--ask-secret, without echo) that secret protects alone, or with --secret-mode groups is mixed\n" +
+			"into the agreed keys.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.guard(cmd, f, args[0]) },
 	}
 	c.Flags().StringVar(&f.listen, "listen", "", "`PORT` or ADDR:PORT to listen on; loopback only (default: a port kept for this server)")
 	c.Flags().StringVar(&f.policy, "policy", defaultPolicy, "prefer, require or off; off encrypts nothing")
 	c.Flags().StringVar(&f.secretFile, "secret-file", "", "`FILE` whose first line is the secret")
+	c.Flags().BoolVar(&f.askSecret, "ask-secret", false, "ask for a secret on the terminal, without echo")
+	c.Flags().StringVar(&f.secretMode, "secret-mode", secretAlone, secretModeUsage)
 	c.Flags().StringSliceVar(&f.with, "with", nil, "`NAME` of somebody who must hold the secret before anything leaves (repeatable)")
 	c.Flags().String("accept-certificate", "", "accept the server's new certificate with this SHA-256 `FINGERPRINT`")
 	c.Flags().String("accept-client", "", "let the Mumble client with this certificate, SHA-256 `FINGERPRINT`, use this guard from now on")
@@ -82,11 +88,13 @@ func (a *app) guard(cmd *cobra.Command, f guardFlags, target string) error {
 	if policy == e2ee.PolicyOff && f.secretFile != "" {
 		return usageError{errors.New("--policy off encrypts nothing, so --secret-file cannot be meant")}
 	}
-	var secret string
-	if policy != e2ee.PolicyOff {
-		if secret, err = askFor(cmd.Context(), f.secretFile); err != nil {
-			return err
-		}
+	secret, err := typedSecret(cmd.Context(), policy, f.secretFile, f.askSecret)
+	if err != nil {
+		return err
+	}
+	groups, err := secretMode(f.secretMode, secret)
+	if err != nil {
+		return usageError{err}
 	}
 	if _, err := store.Identity(); err != nil {
 		return err
@@ -98,7 +106,7 @@ func (a *app) guard(cmd *cobra.Command, f guardFlags, target string) error {
 	}
 	cfg := guard.Config{
 		Address: net.JoinHostPort(host, strconv.Itoa(int(port))), Listen: listen,
-		Policy: policy, Secret: secret, Named: f.with, Store: store, Server: server,
+		Policy: policy, Secret: secret, GroupSecret: groups, Named: f.with, Store: store, Server: server,
 		Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})),
 		Events: func(e events.Event) {
 			if e.Event != "rejected" { // else the server's own words
@@ -176,8 +184,12 @@ func (a *app) describe(e events.Event, f guardFlags, target string) string {
 		return fmt.Sprintf("%s  %s is gone", at, e.Name)
 	case "other_secret":
 		return fmt.Sprintf("%s  %s uses another secret", at, e.Name)
-	case "notice":
+	case "notice", "question":
 		return fmt.Sprintf("%s  %s", at, e.Text)
+	case "roster":
+		if len(e.Members) > 1 {
+			return fmt.Sprintf("%s  in the encrypted group: %s", at, strings.Join(e.Members, ", "))
+		}
 	case "client_refused", "upstream_failed", "disconnected", "rejected", "text_failed":
 		return fmt.Sprintf("%s  %s: %s", at, strings.ReplaceAll(e.Event, "_", " "), e.Reason)
 	case "client_uncertified":

@@ -58,7 +58,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		a.guardCommand(), a.playCommand(), a.recordCommand(), a.chatCommand(),
-		a.identityCommand(), secretCommand(), demoCommand(), versionCommand(),
+		a.statusCommand(), a.identityCommand(), secretCommand(), demoCommand(), versionCommand(),
 	)
 	// Cobra would add its own commands later, past what follows.
 	root.InitDefaultHelpCmd()

@@ -82,7 +82,7 @@ func hintFor(err error) string {
 	case errors.Is(err, client.ErrNoChannel):
 		return "channel paths are case-sensitive and start below the root: Lobby/Red team"
 	case errors.Is(err, headless.ErrNotReady), errors.Is(err, headless.ErrHeldBack):
-		return "nobody there has shown the same secret; start the other side, or use --plain to talk unencrypted"
+		return "nobody there could be reached encrypted; start the other side (with the same secret, if you use one), or use --plain to talk unencrypted"
 	case isTimeout(err):
 		return "is the server reachable from here?"
 	}
@@ -164,6 +164,14 @@ func (r *reporter) client(ev client.Event) {
 		r.event(events.Event{Event: "text", Session: ev.From, Name: ev.Name, Text: ev.HTML, Encrypted: &ev.Encrypted}, line)
 	case client.Denied:
 		r.event(events.Event{Event: "denied", Reason: ev.Reason, Code: denyCode(ev)}, line)
+	case client.Question:
+		r.event(events.Event{Event: "question", Code: ev.Question.String(), Text: ev.Text}, line)
+	case client.Roster:
+		e := events.Event{Event: "roster", Epoch: ev.Epoch, Members: ev.Members}
+		if ev.Direct {
+			e.Event = "direct"
+		}
+		r.event(e, line)
 	case client.Notice:
 		r.event(events.Event{Event: "notice", Code: ev.Code, Text: ev.Text}, line)
 	}
@@ -173,8 +181,13 @@ func (r *reporter) client(ev client.Event) {
 // people compare their secrets, when guard says so in Mumble's window. It is no
 // result of the command.
 func (r *reporter) stateLine(ev client.GateChanged) {
-	if r.json != nil || ev.To != e2ee.StateTyped && ev.To != e2ee.StateAlone {
-		return // the others come with a sentence of their own, or are short
+	if r.json != nil {
+		return
+	}
+	switch ev.To {
+	case e2ee.StateTyped, e2ee.StateAlone, e2ee.StatePriv, e2ee.StateClear:
+	case e2ee.StateFind, e2ee.StateHeld, e2ee.StateAsked, e2ee.StateOff:
+		return // they come with a sentence of their own, or are short
 	}
 	w := r.state
 	if w == nil {

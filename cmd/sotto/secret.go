@@ -28,7 +28,39 @@ func secretCommand() *cobra.Command {
 	}
 }
 
-// askFor finds the typed secret: --secret-file, SOTTO_SECRET, else the
+// What --secret-mode may be.
+const (
+	secretAlone     = "alone"
+	secretGroups    = "groups"
+	secretModeUsage = "with a secret: alone (it protects by itself) or groups (mixed into automatically agreed keys)"
+)
+
+// secretMode reads --secret-mode: whether a secret goes into automatic groups.
+func secretMode(mode, secret string) (groups bool, err error) {
+	switch mode {
+	case secretAlone:
+		return false, nil
+	case secretGroups:
+		if secret == "" {
+			return false, errors.New("--secret-mode groups wants a secret")
+		}
+		return true, nil
+	}
+	return false, fmt.Errorf("--secret-mode %q is neither %s nor %s", mode, secretAlone, secretGroups)
+}
+
+// typedSecret finds the typed secret, "" if none was given.
+func typedSecret(ctx context.Context, policy e2ee.Policy, file string, ask bool) (string, error) {
+	if policy == e2ee.PolicyOff {
+		return "", nil
+	}
+	if file == "" && !ask && os.Getenv("SOTTO_SECRET") == "" {
+		return "", nil
+	}
+	return askFor(ctx, file)
+}
+
+// askFor reads the typed secret: --secret-file, SOTTO_SECRET, else the
 // terminal, without echo.
 func askFor(ctx context.Context, file string) (string, error) {
 	if file != "" {
@@ -40,8 +72,7 @@ func askFor(ctx context.Context, file string) (string, error) {
 		return s, nil
 	}
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
-		return "", hinted{errors.New("no secret"),
-			"give one with --secret-file FILE or SOTTO_SECRET; 'sotto secret' makes one; --policy off (guard) or --plain runs without encryption"}
+		return "", hinted{errors.New("no secret"), "give one with --secret-file FILE or SOTTO_SECRET; 'sotto secret' makes one"}
 	}
 	b, err := readHidden(ctx, "Secret (not shown): ")
 	if err != nil {
