@@ -75,6 +75,10 @@ func shortDir(t testing.TB) string {
 	return dir
 }
 
+// automatic stands for the secret of who has none and needs none: keys are agreed
+// on automatically.
+const automatic = "automatic"
+
 // newSecret lets the program make a secret.
 func newSecret(t testing.TB) string {
 	t.Helper()
@@ -295,9 +299,11 @@ type guarded struct {
 func startGuard(t testing.TB, name, addr, secret string, flags ...string) *guarded {
 	t.Helper()
 	args := []string{"guard", "--state", shortDir(t), "--json", "--listen", "0"}
-	if secret == "" {
+	switch secret {
+	case "":
 		args = append(args, "--policy", "off")
-	} else {
+	case automatic:
+	default:
 		args = append(args, "--secret-file", secretFile(t, secret))
 	}
 	g := &guarded{sotto: start(t, name, append(append(args, flags...), addr)...)}
@@ -320,9 +326,11 @@ func (g *guarded) joined(mark int) uint32 {
 func startClient(t testing.TB, command, name, addr, secret string, flags []string, rest ...string) *sotto {
 	t.Helper()
 	args := []string{command, "--state", shortDir(t), "--json"}
-	if secret == "" {
+	switch secret {
+	case "":
 		args = append(args, "--plain")
-	} else {
+	case automatic:
+	default:
 		args = append(args, "--secret-file", secretFile(t, secret))
 	}
 	args = append(args, flags...)
