@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"crypto/ecdh"
 	"crypto/hpke"
 	"errors"
 	"fmt"
@@ -50,20 +51,26 @@ func (h hpkeScheme) public(private secret) ([]byte, error) {
 }
 
 func (h hpkeScheme) check(public []byte) error {
-	if h.kem == mlkem768x25519 {
+	switch h.kem {
+	case mlkem768x25519:
 		return checkMLKEM768X25519(public)
+	case x25519:
+		return checkX25519(public)
 	}
 	_, err := h.kem.NewPublicKey(public)
 	return err
 }
 
-var mlkem768x25519 = hpke.MLKEM768X25519()
+var (
+	mlkem768x25519 = hpke.MLKEM768X25519()
+	x25519         = hpke.DHKEM(ecdh.X25519())
+)
 
 // checkMLKEM768X25519 accepts the keys that NewPublicKey accepts, which expands a
 // matrix each time; a joiner checks a thousand keys that it never uses. An
 // encapsulation key is 1152 bytes of coefficients, 32 bytes of seed, and the 32
-// bytes of X25519, of which any will do. FIPS 203 §7.2 wants each coefficient,
-// two in three bytes, below q.
+// bytes of X25519. FIPS 203 §7.2 wants each coefficient, two in three bytes, below
+// q. A point of low order would fail in seal, and is refused here.
 func checkMLKEM768X25519(public []byte) error {
 	const q, coefficients, size = 3329, 1152, 1152 + 32 + 32
 	if len(public) != size {
@@ -76,7 +83,7 @@ func checkMLKEM768X25519(public []byte) error {
 			return errors.New("coefficient out of range")
 		}
 	}
-	return nil
+	return checkX25519(public[1152+32:])
 }
 
 func (h hpkeScheme) seal(public, info, plaintext []byte) (enc, ciphertext []byte, err error) {

@@ -16,6 +16,7 @@ func FuzzHybridKeyCheck(f *testing.F) {
 	f.Add(uint16(0), byte(0xff), byte(0xff), 0)
 	f.Add(uint16(1151), byte(0xd0), byte(0x00), 0)
 	f.Add(uint16(1152), byte(0xff), byte(0xff), 0)
+	f.Add(uint16(1184), byte(0), byte(0), 0)
 	f.Add(uint16(3), byte(0), byte(0), -1)
 	f.Add(uint16(3), byte(0), byte(0), 1)
 	kem := hpke.MLKEM768X25519()
@@ -29,6 +30,10 @@ func FuzzHybridKeyCheck(f *testing.F) {
 		at := int(pos) % (len(key) - 1)
 		key[at], key[at+1] = x, y
 		_, want := kem.NewPublicKey(key)
+		if want == nil {
+			// It takes points of low order, and cannot encrypt to them.
+			_, _, want = s.hpke.seal(key, nil, nil)
+		}
 		if got := s.hpke.check(key); (got == nil) != (want == nil) {
 			t.Errorf("byte %d: got %v, want %v", at, got, want)
 		}

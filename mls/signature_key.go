@@ -98,12 +98,7 @@ func (ed25519Scheme) public(k crypto.Signer) []byte {
 	return []byte(k.Public().(ed25519.PublicKey))
 }
 
-func (ed25519Scheme) check(public []byte) error {
-	if len(public) != ed25519.PublicKeySize {
-		return fmt.Errorf("%d bytes", len(public))
-	}
-	return nil
-}
+func (ed25519Scheme) check(public []byte) error { return checkEd25519(public) }
 
 func (ed25519Scheme) sign(k crypto.Signer, message []byte) ([]byte, error) {
 	return k.Sign(nil, message, crypto.Hash(0))
