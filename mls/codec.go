@@ -102,7 +102,7 @@ func (r *reader) join(inner *reader) {
 // small on the wire and large in memory may not come in any number, and a key
 // or a signature of a few bytes, which no suite has, is no key.
 const (
-	maxListed = 1024 // proposals, PSKs, external senders
+	maxListed = 1024 // proposals, PSKs, external senders, types in capabilities
 	maxFew    = 256  // extensions, certificates
 	minKey    = 16
 )
@@ -221,8 +221,13 @@ func appendUint16s[T ~uint16](b []byte, v []T) []byte {
 	return b
 }
 
+// decodeUint16s bounds the list, since lists of capabilities are compared with each
+// other entry by entry.
 func decodeUint16s[T ~uint16](r *reader) []T {
 	in := r.vector()
+	if len(in.b)/2 > maxListed {
+		in.room(len(in.b)/2, maxListed)
+	}
 	v := make([]T, 0, len(in.b)/2)
 	for in.more() {
 		v = append(v, T(in.uint16()))

@@ -25,8 +25,8 @@ func TestDecodersAllocateInProportion(t *testing.T) {
 		b      []byte
 		decode func(*reader)
 	}{
-		"blank nodes":    {append(repeat(1<<20, []byte{0})[:4], append(make([]byte, 1<<20-1-len(leaf.append(nil))), append([]byte{1, 1}, leaf.append(nil)...)...)...), func(r *reader) { decodeTree(suites[0])(r) }},
-		"only blank":     {repeat(1<<20, []byte{0}), func(r *reader) { decodeTree(suites[0])(r) }},
+		"blank nodes":    {append(repeat(1<<20, []byte{0})[:4], append(make([]byte, 1<<20-1-len(leaf.append(nil))), append([]byte{1, 1}, leaf.append(nil)...)...)...), func(r *reader) { decodeTree(suites[0], 1<<20)(r) }},
+		"only blank":     {repeat(1<<20, []byte{0}), func(r *reader) { decodeTree(suites[0], 1<<20)(r) }},
 		"type lists":     {types, func(r *reader) { decodeUint16s[CipherSuite](r) }},
 		"extensions":     {distinct, func(r *reader) { decodeExtensions(r) }},
 		"external inits": {repeat(1<<16, []byte{1, 0, 6, 0}), func(r *reader) { decodeCommit(r) }},

@@ -29,8 +29,9 @@ const (
 // commits the pending proposals, or none, with a path.
 type CommitOptions struct {
 	Proposals []Proposal // by value, after the pending ones
-	// Pending chooses among the proposals that were sent in this epoch; nil takes
-	// all that fit together, as §12.2 and §12.4 recommend.
+	// Pending chooses among the proposals that were sent in this epoch, which then
+	// must be valid together. nil takes all that are, as §12.2 and §12.4 recommend:
+	// what others proposed and cannot be committed is left out.
 	Pending           func(PendingProposal) bool
 	Path              PathPolicy
 	Profile           *Profile // new contents for our leaf, with a path; nil keeps them
@@ -51,15 +52,16 @@ func (g *Group) Commit(o CommitOptions, now time.Time) (*StagedCommit, error) {
 	if err := g.active(); err != nil {
 		return nil, err
 	}
-	list, refs := g.selectPending(o.Pending)
 	sender := Sender{Type: SenderMember, Leaf: g.own}
-	proposals := o.Proposals
+	value := o.Proposals
 	if g.link != nil {
-		proposals = append([]Proposal{PreSharedKey{g.link.id(g.suite)}}, proposals...)
+		value = append([]Proposal{PreSharedKey{g.link.id(g.suite)}}, value...)
 	}
-	for _, p := range proposals {
-		if !complete(p) {
-			return nil, broken(ErrUsage, "12.1", "a proposal that is nil or incomplete")
+	pending, pendingRefs := g.selectPending(o.Pending)
+	list, refs := slices.Clone(pending), slices.Clone(pendingRefs)
+	for _, p := range value {
+		if err := complete(p); err != nil {
+			return nil, err
 		}
 		p = withNonce(g.suite, p)
 		refs = append(refs, ProposalOrRef{Proposal: p})
@@ -69,6 +71,18 @@ func (g *Group) Commit(o CommitOptions, now time.Time) (*StagedCommit, error) {
 		return nil, broken(ErrUsage, "12.2", "%d proposals", len(list))
 	}
 	c, err := g.create(list, refs, sender, o, nil, now)
+	if n := len(pending); err != nil && o.Pending == nil && n > 0 {
+		kept := g.fitting(pending, list[n:], sender, now)
+		if len(kept) == n {
+			return nil, err // it is not for the proposals
+		}
+		var fit []CommittedProposal
+		var fitRefs []ProposalOrRef
+		for _, i := range kept {
+			fit, fitRefs = append(fit, pending[i]), append(fitRefs, pendingRefs[i])
+		}
+		c, err = g.create(append(fit, list[n:]...), append(fitRefs, refs[n:]...), sender, o, nil, now)
+	}
 	if err != nil {
 		return nil, err
 	}

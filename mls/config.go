@@ -50,6 +50,11 @@ type Config struct {
 	// passed over at once: 1000 if 0, none if negative (§15.3).
 	OutOfOrder, MaxForward int
 
+	// MaxLeaves is how many leaves, blank ones counted, a ratchet tree may have to
+	// be joined: 65536 if 0. A blank leaf is two bytes on the wire; of a tree filled
+	// up to a power of two each costs a joiner 150 bytes and two hashes.
+	MaxLeaves int
+
 	// MaxProposals is how many proposals of others are remembered in an epoch,
 	// and how many a Commit may have: 1000 if 0.
 	MaxProposals int
@@ -64,6 +69,7 @@ func orDefault(v, def int) int {
 
 func (c *Config) outOfOrder() int   { return orDefault(c.OutOfOrder, 32) }
 func (c *Config) maxForward() int   { return orDefault(c.MaxForward, 1000) }
+func (c *Config) maxLeaves() int    { return orDefault(c.MaxLeaves, 1<<16) }
 func (c *Config) maxProposals() int { return orDefault(c.MaxProposals, 1000) }
 
 func (c *Config) authenticate(id Identity) error {

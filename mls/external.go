@@ -70,7 +70,7 @@ func JoinExternal(cfg *Config, gi *GroupInfo, o ExternalOptions, now time.Time) 
 // fromGroupInfo verifies a GroupInfo and its tree, and makes the group that it
 // describes, without any secret.
 func fromGroupInfo(cfg *Config, s *suite, gi *GroupInfo, o ExternalOptions, now time.Time) (*Group, error) {
-	t, err := treeOf(s, gi, o.RatchetTree)
+	t, err := treeOf(cfg, s, gi, o.RatchetTree)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,10 @@ func ProposeExternal(cs CipherSuite, k *SignaturePrivateKey, index uint32, group
 	if err != nil {
 		return nil, err
 	}
-	if !complete(p) || !p.Type().allowedExternal() {
+	if err := complete(p); err != nil {
+		return nil, err
+	}
+	if !p.Type().allowedExternal() {
 		return nil, broken(ErrUsage, "12.1.8", "%T by an external sender", p)
 	}
 	return outsideProposal(s, k, groupID, epoch, Sender{Type: SenderExternal, Index: index}, withNonce(s, p))

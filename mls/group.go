@@ -86,7 +86,17 @@ func (p *Profile) check(s *suite) error {
 	if p.SignatureKey == nil || p.SignatureKey.scheme != s.sig {
 		return broken(ErrUsage, "5.1.2", "a signature key for %s is needed", s.name)
 	}
-	return checkExtensions(p.Extensions)
+	if err := checkExtensions(p.Extensions); err != nil {
+		return err
+	}
+	r := &reader{b: appendExtensions(p.Capabilities.append(p.Credential.append(nil)), p.Extensions)}
+	decodeCredential(r)
+	decodeCapabilities(r)
+	decodeExtensions(r)
+	if err := r.end(); err != nil {
+		return broken(ErrUsage, "7.2", "a leaf that nobody can decode: %v", err)
+	}
+	return nil
 }
 
 // leaf makes the part of a LeafNode that does not depend on where it goes.

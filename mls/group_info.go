@@ -1,6 +1,9 @@
 package mls
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
 // groupInfo describes the current epoch, signed by us (RFC 9420 §12.4.1).
 func (g *Group) groupInfo(tree TreePolicy, ext []Extension) (*GroupInfo, error) {
@@ -39,14 +42,14 @@ func (g *Group) ExternalGroupInfo(tree TreePolicy, extensions ...Extension) (*Gr
 }
 
 // treeOf finds the ratchet tree for a GroupInfo: in its extension, or as given.
-func treeOf(s *suite, gi *GroupInfo, given []byte) (*tree, error) {
+func treeOf(cfg *Config, s *suite, gi *GroupInfo, given []byte) (*tree, error) {
 	if data, inside := findExtension(gi.Extensions, ExtensionRatchetTree); inside {
-		return parseTreeOwned(s, data)
+		return parseTreeOwned(s, data, cfg.maxLeaves())
 	}
 	if given == nil {
 		return nil, broken(ErrGroupInfo, "12.4.3.3", "no ratchet tree, neither inside nor given")
 	}
-	return parseTree(s, given)
+	return parseTreeOwned(s, bytes.Clone(given), cfg.maxLeaves())
 }
 
 // check verifies a GroupInfo and its tree (§12.4.3, §12.4.3.1): suite, signature

@@ -176,7 +176,12 @@ func testHostileWelcomes(t *testing.T, cs CipherSuite) {
 		}}, ErrWelcome},
 		"path secret of the wrong key":    {hostileWelcome{secrets: func(gs *groupSecrets) { gs.path = random(s.nh) }}, ErrUpdatePath},
 		"path secret of the wrong length": {hostileWelcome{secrets: func(gs *groupSecrets) { gs.path = random(3) }}, ErrUpdatePath},
-		"signed by ourselves":             {hostileWelcome{info: func(gi *GroupInfo) { gi.Signer = 5 }}, ErrSignature},
+		"path whose secret is kept from us": {hostileWelcome{tree: func(tr *tree) {
+			if _, err := tr.renew(3, tr.leaf(3), g[3].signer, g[3].ctx.GroupID); err != nil {
+				t.Fatal(err)
+			}
+		}}, ErrWelcome},
+		"signed by ourselves": {hostileWelcome{info: func(gi *GroupInfo) { gi.Signer = 5 }}, ErrSignature},
 	} {
 		t.Run(name, func(t *testing.T) {
 			row.h.signer = 3

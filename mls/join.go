@@ -87,7 +87,7 @@ func (g *Group) enter(plain []byte, own *OwnKeyPackage, gs *groupSecrets, member
 	if gi.GroupContext.CipherSuite != s.id {
 		return broken(ErrGroupInfo, "12.4.3.1", "suite %#04x where the KeyPackage has %#04x", uint16(gi.GroupContext.CipherSuite), uint16(s.id))
 	}
-	if g.tree, err = treeOf(s, gi, o.RatchetTree); err != nil {
+	if g.tree, err = treeOf(g.cfg, s, gi, o.RatchetTree); err != nil {
 		return err
 	}
 	rules, err := newLeafRules(s, g.cfg, gi.GroupContext.GroupID, gi.GroupContext.Extensions, now)
@@ -123,6 +123,9 @@ func (g *Group) enter(plain []byte, own *OwnKeyPackage, gs *groupSecrets, member
 			return err
 		}
 		commit.wipe()
+	}
+	if err := g.tree.knows(g.own, g.keys); err != nil {
+		return err
 	}
 	epoch := s.startEpoch(member, g.ctx.append(nil))
 	g.start(epoch)

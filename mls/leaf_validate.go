@@ -106,7 +106,8 @@ func (v *leafRules) capabilities(l *LeafNode) error {
 // among checks what §7.3 asks of a leaf among the others: keys that nobody else
 // uses, and credential types that everybody supports.
 func (t *tree) among() error {
-	signature, encryption := newKeySet(len(t.leaves)), newKeySet(len(t.leaves))
+	n := count(t.leaves)
+	signature, encryption := newKeySet(n), newKeySet(n)
 	var types []CredentialType
 	for i, l := range t.members() {
 		if x, twice := signature.add(l.SignatureKey, i.node()); twice {

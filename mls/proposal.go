@@ -96,17 +96,26 @@ func decodeProposal(r *reader) Proposal {
 	}
 }
 
-// complete reports whether a proposal of the caller can be encoded.
-func complete(p Proposal) bool {
+// complete fails with ErrUsage for a proposal of the caller that others could not
+// decode: pointers to proposals, nil where something belongs, lists with an entry
+// twice or too long.
+func complete(p Proposal) error {
+	ok := false
 	switch p := p.(type) {
-	case nil:
-		return false
 	case Add:
-		return p.KeyPackage != nil && p.KeyPackage.LeafNode != nil
+		ok = p.KeyPackage != nil && p.KeyPackage.LeafNode != nil
 	case Update:
-		return p.LeafNode != nil
+		ok = p.LeafNode != nil
+	case Remove, PreSharedKey, ReInit, ExternalInit, GroupContextExtensions:
+		ok = true
 	}
-	return true
+	if !ok {
+		return broken(ErrUsage, "12.1", "%T that is no proposal or incomplete", p)
+	}
+	if _, err := parseOwned(appendProposal(nil, p), decodeProposal); err != nil {
+		return broken(ErrUsage, "12.1", "%s that nobody can decode: %v", p.Type(), err)
+	}
+	return nil
 }
 
 // needsPath reports whether a Commit of such a proposal must have a path (§12.4).

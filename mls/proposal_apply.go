@@ -179,7 +179,7 @@ func (c *Config) psk(id *PreSharedKeyID) (secret, error) {
 	if err != nil {
 		return nil, brokenBy(ErrPSK, "8.4", err, "not available")
 	}
-	if psk == nil {
+	if len(psk) == 0 { // nobody means to use a key that everybody knows
 		return nil, broken(ErrPSK, "8.4", "not available")
 	}
 	return psk, nil

@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"slices"
 	"time"
 )
 
@@ -100,7 +101,14 @@ func (g *Group) joinPSKs(ids []PreSharedKeyID, from *Group) ([]secret, error) {
 }
 
 // checkOrigin makes the last checks of §12.4.3.1, for groups that continue others.
+// One who expects such a group gets no other: without the old group's resumption
+// PSK anybody could have made it.
 func (g *Group) checkOrigin(ids []PreSharedKeyID, o JoinOptions) error {
+	if o.From != nil && !slices.ContainsFunc(ids, func(id PreSharedKeyID) bool {
+		return id.Type == PSKResumption && id.Usage != ResumptionApplication
+	}) {
+		return broken(ErrWelcome, "12.4.3.1", "no PSK for reinit or branch, where the group continues another")
+	}
 	for i := range ids {
 		id := &ids[i]
 		if id.Type != PSKResumption || id.Usage == ResumptionApplication {

@@ -1,6 +1,9 @@
 package mls
 
-import "bytes"
+import (
+	"bytes"
+	"math"
+)
 
 // Marshal writes the staged Commit with the secrets of its epoch, for
 // [Group.UnmarshalStagedCommit]. A client that sent a Commit must keep it until
@@ -85,7 +88,7 @@ func (g *Group) UnmarshalStagedCommit(b []byte) (*StagedCommit, error) {
 		return nil, r.err
 	}
 	var err error
-	if c.members, err = parseTreeOwned(g.suite, before[:len(before)-len(r.b)]); err != nil {
+	if c.members, err = parseTreeOwned(g.suite, before[:len(before)-len(r.b)], math.MaxInt); err != nil {
 		return nil, err
 	}
 	if r.optional() {

@@ -73,6 +73,16 @@ func (t *tree) members() iter.Seq2[LeafIndex, *LeafNode] {
 	}
 }
 
+// count counts the nodes that are not blank.
+func count[T any](nodes []*T) (n int) {
+	for _, x := range nodes {
+		if x != nil {
+			n++
+		}
+	}
+	return n
+}
+
 // changed forgets the tree hashes that depend on node x.
 func (t *tree) changed(x nodeIndex) {
 	for ; x != t.root(); x = x.parent() {

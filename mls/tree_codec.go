@@ -1,6 +1,9 @@
 package mls
 
-import "bytes"
+import (
+	"bytes"
+	"math"
+)
 
 const (
 	nodeTypeLeaf   = 1
@@ -56,13 +59,18 @@ func (t *tree) append(b []byte) []byte {
 	})
 }
 
-// decodeTree reads a ratchet_tree and checks its shape, nothing else: node types
-// in their places and no blank node at the end. A blank node is one byte, so the
-// nodes are counted first, and the arrays made in their size.
-func decodeTree(s *suite) func(*reader) *tree {
+// decodeTree reads a ratchet_tree and checks its shape, nothing else: at most that
+// many leaves, node types in their places and no blank node at the end. A blank
+// node is one byte, so the nodes are counted first, and the arrays made in their
+// size.
+func decodeTree(s *suite, limit int) func(*reader) *tree {
 	return func(r *reader) *tree {
 		in := r.vector()
 		n := in.countNodes()
+		if n/2 >= limit {
+			r.failWith(broken(ErrTree, "12.4.3.3", "%d nodes, more than for %d leaves", n, limit))
+			return nil
+		}
 		t := &tree{suite: s, leaves: make([]*LeafNode, 0, (n+1)/2), parents: make([]*ParentNode, 0, n/2)}
 		blank := true
 		for x := nodeIndex(0); in.more(); x++ {
@@ -128,11 +136,14 @@ func (r *reader) countNodes() (n int) {
 
 // parseTree decodes a ratchet tree, which it copies, and fills it up to the
 // next full size.
-func parseTree(s *suite, b []byte) (*tree, error) { return parseTreeOwned(s, bytes.Clone(b)) }
+func parseTree(s *suite, b []byte) (*tree, error) {
+	return parseTreeOwned(s, bytes.Clone(b), math.MaxInt)
+}
 
-// parseTreeOwned is parseTree for bytes that the tree may keep.
-func parseTreeOwned(s *suite, b []byte) (*tree, error) {
-	t, err := parseOwned(b, decodeTree(s))
+// parseTreeOwned is parseTree for bytes that the tree may keep, with at most that
+// many leaves.
+func parseTreeOwned(s *suite, b []byte, limit int) (*tree, error) {
+	t, err := parseOwned(b, decodeTree(s, limit))
 	if err != nil {
 		return nil, err
 	}

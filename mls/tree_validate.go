@@ -5,7 +5,7 @@ import "slices"
 // checkStructure verifies what RFC 9420 §12.4.3.1 asks of a ratchet tree besides
 // its hash and its leaves: parent hashes, unmerged leaves, unique keys.
 func (t *tree) checkStructure() error {
-	keys := newKeySet(2 * len(t.leaves))
+	keys := newKeySet(count(t.leaves) + count(t.parents))
 	for i, l := range t.members() {
 		keys.add(l.EncryptionKey, i.node())
 	}

@@ -40,6 +40,20 @@ func (k privateKeys) wipe() {
 	}
 }
 
+// knows verifies that own has the key of each node above it at which it is not
+// unmerged (§4.2). One who was let in without them could not read the next Commit.
+func (t *tree) knows(own LeafIndex, keys privateKeys) error {
+	direct, _ := directPath(own, len(t.leaves))
+	for _, x := range direct {
+		if p := t.parentNode(x); p != nil && len(keys[x]) == 0 {
+			if _, unmerged := slices.BinarySearch(p.UnmergedLeaves, own); !unmerged {
+				return broken(ErrWelcome, "12.4.3.1", "no path secret for node %d, at which we are not unmerged", x)
+			}
+		}
+	}
+	return nil
+}
+
 // pathNode is one step of the derivation of §7.4.
 type pathNode struct {
 	secret  secret // path_secret[n]
@@ -74,6 +88,7 @@ func (p *newPath) wipe() {
 	for i := range p.nodes {
 		p.nodes[i].secret.wipe()
 	}
+	p.commitSecret.wipe()
 }
 
 // renew updates the direct path of leaf i (§7.5 "updates their direct path"): it
