@@ -134,7 +134,7 @@ func (g *Group) create(list []CommittedProposal, refs []ProposalOrRef, sender Se
 
 	a := &authenticatedContent{wireFormat: g.handshakeFormat(sender), content: FramedContent{
 		GroupID: g.ctx.GroupID, Epoch: g.ctx.Epoch, Sender: sender,
-		AuthenticatedData: c.authenticatedData, ContentType: ContentCommit, Commit: commit,
+		AuthenticatedData: c.authenticatedData, ContentType: ContentCommit, Commit: commit, body: commit.append(nil),
 	}}
 	signer := g.signer
 	if sender.Type == SenderNewMemberCommit {

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/binary"
+	"slices"
 )
 
 // label is the prefix of all labels of the protocol (RFC 9420 §5.1.2, §8).
@@ -40,13 +41,14 @@ func random(n int) []byte {
 // labelled encodes struct { opaque label<V>; opaque content<V>; } with the
 // prefix: SignContent (§5.1.2) and EncryptContext (§5.1.3).
 //
-// The content may come in parts, so that a large one is copied once.
-func labelled(label string, content ...[]byte) []byte {
+// The content may come in parts, so that a large one is copied once. It is appended
+// to b.
+func labelled(b []byte, label string, content ...[]byte) []byte {
 	n := 0
 	for _, part := range content {
 		n += len(part)
 	}
-	b := make([]byte, 0, 2+len(labelPrefix)+len(label)+4+n)
+	b = slices.Grow(b, 2+len(labelPrefix)+len(label)+4+n)
 	b = appendVarint(b, len(labelPrefix)+len(label))
 	b = appendVarint(append(append(b, labelPrefix...), label...), n)
 	for _, part := range content {
@@ -60,16 +62,12 @@ func (s *suite) signWithLabel(k *SignaturePrivateKey, label string, content []by
 	if k.scheme != s.sig {
 		return nil, broken(ErrInvalidKey, "5.1.2", "signature key of another suite than %s", s.name)
 	}
-	return s.sig.sign(k.key, labelled(label, content))
+	return s.sig.sign(k.key, labelled(nil, label, content))
 }
 
 // verifyWithLabel is VerifyWithLabel of §5.1.2.
 func (s *suite) verifyWithLabel(public []byte, label string, content, signature []byte) error {
-	return s.verifyParts(public, label, signature, content)
-}
-
-func (s *suite) verifyParts(public []byte, label string, signature []byte, content ...[]byte) error {
-	if !s.sig.verify(public, labelled(label, content...), signature) {
+	if !s.sig.verify(public, labelled(nil, label, content), signature) {
 		return broken(ErrSignature, "5.1.2", "%s", label)
 	}
 	return nil
@@ -77,7 +75,7 @@ func (s *suite) verifyParts(public []byte, label string, signature []byte, conte
 
 // encryptWithLabel is EncryptWithLabel of §5.1.3.
 func (s *suite) encryptWithLabel(public []byte, label string, context, plaintext []byte) (HPKECiphertext, error) {
-	enc, ct, err := s.hpke.seal(public, labelled(label, context), plaintext)
+	enc, ct, err := s.hpke.seal(public, labelled(nil, label, context), plaintext)
 	if err != nil {
 		return HPKECiphertext{}, brokenBy(ErrInvalidKey, "5.1.3", err, "cannot encrypt %s", label)
 	}
@@ -86,7 +84,7 @@ func (s *suite) encryptWithLabel(public []byte, label string, context, plaintext
 
 // decryptWithLabel is DecryptWithLabel of §5.1.3.
 func (s *suite) decryptWithLabel(private secret, label string, context []byte, c HPKECiphertext) (secret, error) {
-	pt, err := s.hpke.open(private, labelled(label, context), c.KEMOutput, c.Ciphertext)
+	pt, err := s.hpke.open(private, labelled(nil, label, context), c.KEMOutput, c.Ciphertext)
 	if err != nil {
 		return nil, brokenBy(ErrDecrypt, "5.1.3", err, "%s", label)
 	}

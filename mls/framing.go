@@ -45,6 +45,10 @@ type FramedContent struct {
 	Application       []byte
 	Proposal          Proposal
 	Commit            *Commit
+
+	// body is what appendContent appends, where that is known: a Commit is signed,
+	// hashed and sent, and large.
+	body []byte
 }
 
 func (c *FramedContent) append(b []byte) []byte {
@@ -55,6 +59,9 @@ func (c *FramedContent) append(b []byte) []byte {
 
 // appendContent appends what the select on the content type gives.
 func (c *FramedContent) appendContent(b []byte) []byte {
+	if c.body != nil {
+		return append(b, c.body...)
+	}
 	switch c.ContentType {
 	case ContentApplication:
 		return appendOpaque(b, c.Application)
@@ -124,7 +131,8 @@ func decodeAuthenticatedContent(r *reader) *authenticatedContent {
 // tbs is FramedContentTBS. context is the encoded GroupContext; senders outside
 // of the group do not sign it.
 func (a *authenticatedContent) tbs(context []byte) []byte {
-	b := appendUint16(appendUint16(nil, MLS10), a.wireFormat)
+	b := make([]byte, 0, len(a.content.body)+len(a.content.GroupID)+len(a.content.AuthenticatedData)+len(context)+64)
+	b = appendUint16(appendUint16(b, MLS10), a.wireFormat)
 	b = a.content.append(b)
 	switch a.content.Sender.Type {
 	case SenderMember, SenderNewMemberCommit:

@@ -104,7 +104,8 @@ func (s *suite) export(exporter secret, label string, context []byte, n int) sec
 
 // confirmedTranscriptHash adds a Commit, without its confirmation tag.
 func (s *suite) confirmedTranscriptHash(interim []byte, c *authenticatedContent) []byte {
-	b := appendUint16(nil, c.wireFormat)
+	b := make([]byte, 0, len(c.content.body)+len(c.content.GroupID)+len(c.content.AuthenticatedData)+len(c.signature)+64)
+	b = appendUint16(b, c.wireFormat)
 	b = c.content.append(b)
 	return s.hash(interim, appendOpaque(b, c.signature))
 }

@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"encoding/binary"
 	"hash/maphash"
 )
 
@@ -30,12 +31,6 @@ func (s *keySet) add(key []byte, x nodeIndex) (nodeIndex, bool) {
 	return y, found
 }
 
-// has reports whether key is in s, and at which node.
-func (s *keySet) has(key []byte) (nodeIndex, bool) {
-	_, x, found := s.find(key)
-	return x, found
-}
-
 // find returns the place of key, or the free one where it would go.
 func (s *keySet) find(key []byte) (h uint64, x nodeIndex, found bool) {
 	for h = maphash.Bytes(s.seed, key); ; h++ {
@@ -47,4 +42,30 @@ func (s *keySet) find(key []byte) (h uint64, x nodeIndex, found bool) {
 			return h, e.x, true
 		}
 	}
+}
+
+// fewKeys is a set of the few keys that are new, for looking up the many that are
+// there: by their beginning, since to hash each key of a large hybrid tree takes
+// longer than to open a path in it.
+type fewKeys map[uint64][]keyAt
+
+func (s fewKeys) add(key []byte, x nodeIndex) {
+	b := beginning(key)
+	s[b] = append(s[b], keyAt{key, x})
+}
+
+// find returns the node with which key was added.
+func (s fewKeys) find(key []byte) (nodeIndex, bool) {
+	for _, k := range s[beginning(key)] {
+		if bytes.Equal(k.key, key) {
+			return k.x, true
+		}
+	}
+	return 0, false
+}
+
+func beginning(key []byte) uint64 {
+	var b [8]byte
+	copy(b[:], key)
+	return binary.LittleEndian.Uint64(b[:])
 }

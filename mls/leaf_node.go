@@ -142,13 +142,19 @@ func (l *LeafNode) sign(s *suite, k *SignaturePrivateKey, groupID []byte, index 
 	return nil
 }
 
-func (l *LeafNode) verify(s *suite, groupID []byte, index LeafIndex) error {
+// verify checks the signature (§7.3). buf is where what is signed is put together;
+// it may serve for the next leaf.
+func (l *LeafNode) verify(s *suite, buf *[]byte, groupID []byte, index LeafIndex) error {
 	fields, place := l.tbs(groupID, index)
-	return s.verifyParts(l.SignatureKey, "LeafNodeTBS", l.Signature, fields, place)
+	*buf = labelled((*buf)[:0], "LeafNodeTBS", fields, place)
+	if !s.sig.verify(l.SignatureKey, *buf, l.Signature) {
+		return broken(ErrSignature, "5.1.2", "LeafNodeTBS")
+	}
+	return nil
 }
 
 func (l *LeafNode) equal(o *LeafNode) bool {
-	return bytes.Equal(l.append(nil), o.append(nil))
+	return bytes.Equal(l.EncryptionKey, o.EncryptionKey) && bytes.Equal(l.append(nil), o.append(nil))
 }
 
 // Marshal encodes the LeafNode.

@@ -24,6 +24,7 @@ type leafRules struct {
 	groupExt []Extension
 	required RequiredCapabilities
 	now      time.Time
+	buf      []byte
 }
 
 func newLeafRules(s *suite, cfg *Config, groupID []byte, ext []Extension, now time.Time) (*leafRules, error) {
@@ -31,7 +32,7 @@ func newLeafRules(s *suite, cfg *Config, groupID []byte, ext []Extension, now ti
 	if err != nil {
 		return nil, err
 	}
-	return &leafRules{s, cfg, groupID, ext, required, now}, nil
+	return &leafRules{suite: s, cfg: cfg, groupID: groupID, groupExt: ext, required: required, now: now}, nil
 }
 
 // one checks all of §7.3 that concerns the leaf alone: keys, credential,
@@ -43,7 +44,7 @@ func (v *leafRules) one(l *LeafNode, index LeafIndex, previous *LeafNode) error 
 	if err := v.suite.sig.check(l.SignatureKey); err != nil {
 		return brokenBy(ErrLeafNode, "10", err, "signature_key")
 	}
-	if err := l.verify(v.suite, v.groupID, index); err != nil {
+	if err := l.verify(v.suite, &v.buf, v.groupID, index); err != nil {
 		return err
 	}
 	return v.unsigned(l, previous)
@@ -134,7 +135,7 @@ func (t *tree) among() error {
 // (§16.7). A leaf with the key of a parent node would pass §7.3, and then every
 // later joiner would refuse the tree (§12.4.3.1).
 func (t *tree) notParents(changed []LeafIndex) error {
-	keys := newKeySet(len(changed))
+	keys := fewKeys{}
 	for _, i := range changed {
 		keys.add(t.leaf(i).EncryptionKey, i.node())
 	}
@@ -142,7 +143,7 @@ func (t *tree) notParents(changed []LeafIndex) error {
 		if p == nil {
 			continue
 		}
-		if x, twice := keys.has(p.EncryptionKey); twice {
+		if x, twice := keys.find(p.EncryptionKey); twice {
 			return broken(ErrLeafNode, "16.7", "encryption_key of leaf %d is that of node %d", x.leaf(), 2*k+1)
 		}
 	}

@@ -89,7 +89,8 @@ func protectPrivate(s *suite, a *authenticatedContent, senderDataSecret secret, 
 	if err != nil {
 		return nil, err
 	}
-	plain := a.appendAuth(a.content.appendContent(nil))
+	plain := make([]byte, 0, len(a.content.body)+len(a.content.Application)+len(a.signature)+len(a.tag)+padding+64)
+	plain = a.appendAuth(a.content.appendContent(plain))
 	plain = append(plain, make([]byte, padding)...)
 	d.guard(f.nonce)
 	m.Ciphertext = s.aeadSeal(f.key, f.nonce, m.contentAAD(), plain)
@@ -123,6 +124,7 @@ func (m *PrivateMessage) openContent(s *suite, d senderData, f *found) (*authent
 	}}
 	r := &reader{b: plain}
 	a.content.decodeContent(r)
+	a.content.body = plain[:len(plain)-len(r.b)]
 	a.decodeAuth(r)
 	// "A receiver MUST verify that there are no non-zero bytes in the padding
 	// field" (§6.3.1).

@@ -78,7 +78,7 @@ func (g *Group) apply(list []CommittedProposal, committer Sender, now time.Time)
 	if c.extChanged {
 		for i, l := range c.tree.members() {
 			if err := c.rules.capabilities(l); err != nil {
-				return nil, brokenBy(ErrProposal, "12.1.7", err, "leaf %d does not support the new extensions", i)
+				return nil, broken(ErrProposal, "12.1.7", "leaf %d does not support the new extensions: %v", i, err)
 			}
 		}
 	}

@@ -186,25 +186,28 @@ func (t *tree) merge(i LeafIndex, u *UpdatePath) (path, copath []nodeIndex, err 
 // checkNewKeys: "Verify that none of the public keys in the UpdatePath appear in
 // any node of the new ratchet tree" (§12.4.2), nor twice among themselves.
 func (t *tree) checkNewKeys(u *UpdatePath) error {
-	fresh := map[string]bool{string(u.LeafNode.EncryptionKey): true}
+	fresh := fewKeys{}
+	fresh.add(u.LeafNode.EncryptionKey, 0)
 	for k := range u.Nodes {
 		key := u.Nodes[k].EncryptionKey
-		if fresh[string(key)] {
+		if _, twice := fresh.find(key); twice {
 			return broken(ErrUpdatePath, "12.4.2", "the same public key twice in the path")
 		}
 		if err := t.suite.hpke.check(key); err != nil {
 			return brokenBy(ErrUpdatePath, "5.1.1", err, "encryption_key of path node %d", k)
 		}
-		fresh[string(key)] = true
+		fresh.add(key, 0)
 	}
 	for i, l := range t.members() {
-		if fresh[string(l.EncryptionKey)] {
+		if _, found := fresh.find(l.EncryptionKey); found {
 			return broken(ErrUpdatePath, "12.4.2", "a public key of the path is that of leaf %d", i)
 		}
 	}
 	for _, p := range t.parents {
-		if p != nil && fresh[string(p.EncryptionKey)] {
-			return broken(ErrUpdatePath, "12.4.2", "a public key of the path is in the tree already")
+		if p != nil {
+			if _, found := fresh.find(p.EncryptionKey); found {
+				return broken(ErrUpdatePath, "12.4.2", "a public key of the path is in the tree already")
+			}
 		}
 	}
 	return nil
