@@ -48,6 +48,10 @@ type CommitOptions struct {
 //
 // The group does not change, except that a PrivateMessage uses up one key of our
 // handshake ratchet, which must not be used again for another Commit.
+//
+// It fails with ErrInactive in a group that ended, ErrUsage for options that make no
+// Commit, and as [Group.Read] does for proposals that it would not take: ErrProposal,
+// ErrProposalList, ErrKeyPackage, ErrLeafNode, ErrAuthentication, ErrPSK.
 func (g *Group) Commit(o CommitOptions, now time.Time) (*StagedCommit, error) {
 	if err := g.active(); err != nil {
 		return nil, err
@@ -226,40 +230,4 @@ func (g *Group) protect(a *authenticatedContent, padding int) (*Message, error) 
 		return nil, err
 	}
 	return &Message{Private: m}, nil
-}
-
-// welcomeAll makes the Welcomes for the members that a Commit adds (§12.4.3.1).
-// g is the new epoch; path is nil if the Commit has none.
-func (g *Group) welcomeAll(ch *change, path *newPath, joiner, welcome secret, o CommitOptions) ([]*Welcome, error) {
-	gi, err := g.groupInfo(o.Tree, o.WelcomeExtensions)
-	if err != nil {
-		return nil, err
-	}
-	key, nonce := g.suite.welcomeKey(welcome)
-	encrypted := g.suite.aeadSeal(key, nonce, nil, gi.append(nil))
-	wipeAll(key, nonce)
-	per := o.JoinersPerWelcome
-	if per <= 0 {
-		per = len(ch.added)
-	}
-	var out []*Welcome
-	for i, kp := range ch.added {
-		if i%per == 0 {
-			out = append(out, &Welcome{CipherSuite: g.suite.id, EncryptedGroupInfo: encrypted})
-		}
-		gs := &groupSecrets{joiner: joiner, psks: ch.psks}
-		if path != nil {
-			k := slices.IndexFunc(path.path, func(x nodeIndex) bool { return x.covers(ch.addedLeaves[i].node()) })
-			gs.path = path.nodes[k].secret
-		}
-		plain := gs.append(nil)
-		ct, err := g.suite.encryptWithLabel(kp.InitKey, "Welcome", encrypted, plain)
-		clear(plain)
-		if err != nil {
-			return nil, err
-		}
-		w := out[len(out)-1]
-		w.Secrets = append(w.Secrets, EncryptedGroupSecrets{kp.ref(g.suite), ct})
-	}
-	return out, nil
 }

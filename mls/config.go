@@ -26,8 +26,9 @@ type Config struct {
 	// no Welcome may then lead into (§12.4.3.1). nil knows no other groups.
 	InUse func(groupID []byte) bool
 
-	// Padding returns how many zero bytes are added to a PrivateMessage whose
-	// content has size bytes (§15.1), at most 1 MiB. nil adds none.
+	// Padding returns how many zero bytes are added to an application message whose
+	// data has size bytes (§15.1), at most 1 MiB. nil adds none. Handshake messages
+	// are not padded.
 	Padding func(t ContentType, size int) int
 
 	// Handshake is the wire format of our proposals and Commits: PrivateMessage
@@ -55,8 +56,8 @@ type Config struct {
 	// up to a power of two each costs a joiner 150 bytes and two hashes.
 	MaxLeaves int
 
-	// MaxProposals is how many proposals of others are remembered in an epoch,
-	// and how many a Commit may have: 1000 if 0.
+	// MaxProposals is how many proposals are remembered in an epoch, and how many a
+	// Commit may have: 1000 if 0. A Commit of more than 1024 does not decode.
 	MaxProposals int
 }
 

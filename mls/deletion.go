@@ -11,7 +11,7 @@ func (g *Group) EraseExporter() {
 	g.secrets.exporter = nil
 }
 
-// Wipe deletes all secrets of the group, of former epochs too, when we leave it
+// Wipe deletes all secrets of the group (RFC 9420 §9.2), of former epochs too, when we leave it
 // without being removed, or do not like what [Join] led into. It is inactive
 // afterwards. The signature key is the application's and stays. Commits that are
 // staged hold secrets of their own: [StagedCommit.Discard] them.
@@ -46,9 +46,9 @@ func (g *Group) wipe() {
 }
 
 // Past lists the former epochs whose late application messages can still be read,
-// newest first: at most [Config.PastEpochs]. "Applications SHOULD define a policy"
-// of how long (RFC 9420 §15.3); a clock of the application's applies it, with the
-// methods below.
+// newest first: at most [Config.PastEpochs]. "Applications SHOULD define a policy on
+// how long to keep unused nonce and key pairs" (RFC 9420 §15.3): it applies it with
+// its own clock and [Group.ForgetBefore], [Group.ForgetPast] and [Group.ForgetLeaf].
 func (g *Group) Past() []uint64 {
 	var epochs []uint64
 	for _, p := range g.past {
@@ -61,7 +61,7 @@ func (g *Group) Past() []uint64 {
 // application messages of theirs are lost.
 func (g *Group) ForgetPast() { g.ForgetBefore(^uint64(0)) }
 
-// ForgetBefore deletes the keys of the former epochs below epoch.
+// ForgetBefore deletes the keys of the former epochs below epoch (RFC 9420 §9.2).
 func (g *Group) ForgetBefore(epoch uint64) {
 	g.past = slices.DeleteFunc(g.past, func(p *pastEpoch) bool {
 		if p.epoch >= epoch {
@@ -73,8 +73,8 @@ func (g *Group) ForgetBefore(epoch uint64) {
 }
 
 // ForgetLeaf deletes the keys that leaf i had in former epochs, as for one who
-// was removed: its late messages give ErrGeneration, those of others can be read
-// as before. Whoever has the leaf in this epoch is not affected.
+// was removed (RFC 9420 §9.2): its late messages give ErrGeneration, those of others
+// can be read as before. Whoever has the leaf in this epoch is not affected.
 func (g *Group) ForgetLeaf(i LeafIndex) {
 	for _, p := range g.past {
 		p.ratchets.drop(i)

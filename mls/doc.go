@@ -37,12 +37,13 @@
 //
 // x<V> has its length in front, in one, two or four bytes (§2.1.2). Decoders take
 // only the one encoding of a value, and allocate at most ten times their input
-// and 128 KiB.
+// and 128 KiB; blank leaves of a ratchet tree cost more and are bounded apart
+// ([Config.MaxLeaves]).
 //
 // # Chapters of RFC 9420, and the files that hold them
 //
 //	§2.1          codec.go                     presentation language
-//	§5.1, §17.1   suite.go crypto.go hpke.go signature_key.go
+//	§5.1, §17.1   suite.go crypto.go hpke.go signature_key.go low_order.go
 //	§5.2          crypto.go (refHash)
 //	§5.3          credential.go x509.go config.go (Authenticate)
 //	§6, §6.1, §6.2  framing.go message.go      signatures, PublicMessage
@@ -50,17 +51,17 @@
 //	§7.1, §7.7    tree.go tree_codec.go        ratchet tree
 //	§7.2          leaf_node.go
 //	§7.3          leaf_validate.go key_set.go
-//	§7.4 to §7.6  treekem.go update_path.go
+//	§7.4 to §7.6  treekem.go private_keys.go update_path.go
 //	§7.8, §7.9    tree_hash.go
 //	§8            key_schedule.go
 //	§8.1          group_context.go
 //	§8.4          psk.go proposal_apply.go (lookup)
-//	§9            secret_tree.go
+//	§9            secret_tree.go deletion.go
 //	§10           key_package.go own_key_package.go
 //	§11           group.go group_view.go
 //	§11.1, §13.4  extension.go
 //	§11.2, §11.3  reinit.go
-//	§12.1         proposal.go propose.go
+//	§12.1         proposal.go propose.go pending.go
 //	§12.1.8       external.go read.go (senderKey)
 //	§12.2         proposal_list.go
 //	§12.3         proposal_apply.go

@@ -51,6 +51,9 @@ func decodeExtensions(r *reader) []Extension {
 }
 
 func checkExtensions(list []Extension) error {
+	if len(list) > maxFew {
+		return broken(ErrUsage, "13.4", "%d extensions", len(list))
+	}
 	seen := map[ExtensionType]bool{}
 	for _, e := range list {
 		if seen[e.Type] {
@@ -76,7 +79,7 @@ type RequiredCapabilities struct {
 	Credentials []CredentialType
 }
 
-// Extension encodes rc for a GroupContext.
+// Extension encodes rc for a GroupContext. Each list may have 1024 entries.
 func (rc RequiredCapabilities) Extension() Extension {
 	b := appendUint16s(nil, rc.Extensions)
 	b = appendUint16s(b, rc.Proposals)
@@ -94,7 +97,8 @@ type ExternalSender struct {
 	Credential   Credential
 }
 
-// ExternalSenders encodes the GroupContext extension external_senders.
+// ExternalSenders encodes the GroupContext extension external_senders (RFC 9420
+// §12.1.8.1), of at most 1024 entries.
 func ExternalSenders(senders ...ExternalSender) Extension {
 	return Extension{ExtensionExternalSenders, appendVector(nil, func(b []byte) []byte {
 		for _, s := range senders {

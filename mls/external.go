@@ -20,7 +20,8 @@ type ExternalOptions struct {
 // JoinExternal enters a group without a Welcome, by an external Commit (RFC 9420
 // §12.4.3.2). It takes a GroupInfo of [Group.ExternalGroupInfo] and returns the
 // group as it will be if the members take the Commit, which is a PublicMessage
-// that the caller sends. If they take another, both are to be thrown away.
+// that the caller sends. If they take another, both are to be thrown away
+// ([Group.Wipe]). It fails as [Join] does, with ErrGroupInfo without external_pub.
 func JoinExternal(cfg *Config, gi *GroupInfo, o ExternalOptions, now time.Time) (*Group, *Message, error) {
 	s, err := gi.GroupContext.CipherSuite.suite()
 	if err != nil {
@@ -95,7 +96,8 @@ func fromGroupInfo(cfg *Config, s *suite, gi *GroupInfo, o ExternalOptions, now 
 }
 
 // ProposeJoin asks a group to add us (RFC 9420 §12.1.8, new_member_proposal). The
-// group must be in that epoch when it commits.
+// group must be in that epoch when it commits. The message is a PublicMessage, which
+// everybody can read.
 func ProposeJoin(own *OwnKeyPackage, groupID []byte, epoch uint64) (*Message, error) {
 	s, err := own.KeyPackage.CipherSuite.suite()
 	if err != nil {
@@ -105,7 +107,8 @@ func ProposeJoin(own *OwnKeyPackage, groupID []byte, epoch uint64) (*Message, er
 }
 
 // ProposeExternal sends a proposal as entry index of the group's external_senders
-// (RFC 9420 §12.1.8): add, remove, psk, reinit or group_context_extensions.
+// (RFC 9420 §12.1.8): add, remove, psk, reinit or group_context_extensions. The
+// message is a PublicMessage. Other proposals give ErrUsage.
 func ProposeExternal(cs CipherSuite, k *SignaturePrivateKey, index uint32, groupID []byte, epoch uint64, p Proposal) (*Message, error) {
 	s, err := cs.suite()
 	if err != nil {

@@ -117,7 +117,9 @@ type GroupOptions struct {
 }
 
 // NewGroup makes a group with its founder as the only member, in epoch 0 (RFC
-// 9420 §11). Add others with [Group.Commit].
+// 9420 §11). Add others with [Group.Commit]. It fails with ErrUnsupported for the
+// suite, ErrUsage for what others could not decode, ErrLeafNode if the founder's
+// leaf does not meet the group's own requirements, and ErrAuthentication.
 func NewGroup(cfg *Config, o GroupOptions, now time.Time) (*Group, error) {
 	s, err := o.CipherSuite.suite()
 	if err != nil {

@@ -18,7 +18,8 @@ func (g *Group) groupInfo(tree TreePolicy, ext []Extension) (*GroupInfo, error) 
 }
 
 // GroupInfo describes the current epoch to one who knows its secrets or does not
-// join: without external_pub nobody can join with it (RFC 9420 §12.4.3).
+// join: without external_pub nobody can join with it (RFC 9420 §12.4.3). It is signed
+// by us. It fails with ErrInactive, and ErrUsage for extensions that stand twice.
 func (g *Group) GroupInfo(tree TreePolicy, extensions ...Extension) (*GroupInfo, error) {
 	if err := g.active(); err != nil {
 		return nil, err

@@ -6,7 +6,8 @@ import (
 )
 
 // UnmarshalGroup reads what [Group.Marshal] wrote. It checks the form, not who
-// wrote it: protect the bytes from change as well.
+// wrote it: protect the bytes from change as well. Errors match ErrMalformed,
+// ErrUnsupported or ErrInvalidKey.
 func UnmarshalGroup(cfg *Config, b []byte) (*Group, error) {
 	r := &reader{b: bytes.Clone(b)}
 	if v := r.uint8(); r.err == nil && v != stateVersion {

@@ -40,7 +40,8 @@ func (g *Group) Members() []Member {
 	return g.tree.memberList()
 }
 
-// Member returns the leaf at i, or nil.
+// Member returns the leaf at i, nil if it is blank or beyond the tree. It must not be
+// changed.
 func (g *Group) Member(i LeafIndex) *LeafNode {
 	if g.gone() {
 		return nil
@@ -48,10 +49,10 @@ func (g *Group) Member(i LeafIndex) *LeafNode {
 	return g.tree.leaf(i)
 }
 
-// OwnIndex is our own place in the tree.
+// OwnIndex is our own leaf. It stays the same for as long as we are a member.
 func (g *Group) OwnIndex() LeafIndex { return g.own }
 
-// ID returns the group ID.
+// ID returns the group ID (RFC 9420 §8.1).
 func (g *Group) ID() []byte { return bytes.Clone(g.ctx.GroupID) }
 
 // Epoch counts the Commits since the group began.
@@ -94,9 +95,11 @@ func (g *Group) Export(label string, context []byte, n int) ([]byte, error) {
 }
 
 // EpochAuthenticator returns KDF.Nh bytes that are the same for all members who
-// have the same view of this epoch (RFC 9420 §8.7). nil after our removal.
+// have the same view of this epoch (RFC 9420 §8.7). nil after our removal and after
+// [Group.Wipe].
 func (g *Group) EpochAuthenticator() []byte { return bytes.Clone(g.secrets.authenticator) }
 
 // ResumptionPSK returns the resumption PSK of this epoch (RFC 9420 §8.6), for the
-// PSK function of a group that refers to it. nil after our removal.
+// PSK function of a group that refers to it: KDF.Nh bytes, nil after our removal and
+// after [Group.Wipe].
 func (g *Group) ResumptionPSK() []byte { return bytes.Clone(g.secrets.resumption) }

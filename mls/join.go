@@ -8,8 +8,8 @@ import (
 // JoinOptions are what [Join] may need besides the Welcome.
 type JoinOptions struct {
 	RatchetTree []byte // if the Welcome does not carry it
-	// From is the group that the new one continues, if it was reinitialized or
-	// branched from one (§11.2, §11.3).
+	// From is the group that the new one continues, by a reinit or as a branch
+	// (§11.2, §11.3). A Welcome to a group that does not is then refused.
 	From *Group
 	// SameClient says whether a leaf of the old and one of the new group are the
 	// same client; nil compares credentials. With From only.
@@ -17,7 +17,14 @@ type JoinOptions struct {
 }
 
 // Join enters a group with the Welcome that answers a KeyPackage of ours (RFC
-// 9420 §12.4.3.1). The KeyPackage should be wiped afterwards.
+// 9420 §12.4.3.1). The KeyPackage should be wiped afterwards: the group keeps a copy
+// of its leaf key.
+//
+// It fails with ErrWelcome if the Welcome is not for this KeyPackage or breaks a
+// rule of its own, ErrDecrypt, ErrPSK, ErrGroupInfo, ErrSignature, ErrTree,
+// ErrLeafNode, ErrAuthentication, ErrConfirmationTag, ErrMalformed or
+// ErrUnsupported. Rules of the application can be checked on the Group that it
+// returns; if they are broken, [Group.Wipe] it.
 //
 // The time is for the credential callbacks and bounds on lifetimes; leaves that
 // are in the tree already are not refused for having expired since (§7.3).

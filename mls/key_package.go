@@ -37,7 +37,8 @@ func decodeKeyPackage(r *reader) *KeyPackage {
 // Marshal encodes the bare KeyPackage; [Message] wraps one for the wire.
 func (kp *KeyPackage) Marshal() []byte { return kp.append(nil) }
 
-// ParseKeyPackage decodes a bare KeyPackage. It verifies nothing.
+// ParseKeyPackage decodes a bare KeyPackage, which it copies. It verifies nothing.
+// Errors match ErrMalformed or ErrUnsupported.
 func ParseKeyPackage(b []byte) (*KeyPackage, error) { return parse(b, decodeKeyPackage) }
 
 // Ref returns the KeyPackageRef by which a Welcome names this KeyPackage (RFC
@@ -96,7 +97,9 @@ func (v VerifiedKeyPackage) Add() Add { return Add{KeyPackage: v.kp} }
 
 // Verify checks a KeyPackage as RFC 9420 §10.1 asks before it is used, with
 // now inside its lifetime. Whether it fits a group is checked when it is
-// committed. It costs two signature verifications and a call of Authenticate.
+// committed. It costs two signature verifications and a call of Authenticate. It
+// fails with ErrKeyPackage, ErrLeafNode, ErrSignature, ErrAuthentication or
+// ErrUnsupported.
 func (kp *KeyPackage) Verify(cfg *Config, now time.Time) (VerifiedKeyPackage, error) {
 	s, err := kp.CipherSuite.suite()
 	if err != nil {

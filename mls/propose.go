@@ -6,7 +6,8 @@ import (
 )
 
 // Propose sends a proposal for others to commit (RFC 9420 §12.1). For an Update
-// of our own use [Group.ProposeUpdate].
+// of our own use [Group.ProposeUpdate]. A proposal that could not be committed by
+// itself is an error, as [Group.Commit] would give it.
 func (g *Group) Propose(p Proposal, authenticatedData []byte, now time.Time) (*Message, error) {
 	if err := g.active(); err != nil {
 		return nil, err

@@ -34,6 +34,13 @@ func (*StagedCommit) received()       {}
 //
 // Our own messages cannot be read: ErrOwnMessage. The lifetimes of those whom a
 // Commit adds are checked against now.
+//
+// It fails with ErrWrongGroup or ErrWrongEpoch before anything is decrypted; with
+// ErrDecrypt, ErrGeneration, ErrMembershipTag, ErrSender or ErrSignature if the
+// message is not what a member sent or was read before; with ErrInactive in a group
+// that ended; and for proposals and Commits with the rule that is broken:
+// ErrProposal, ErrProposalList, ErrCommit, ErrUpdatePath, ErrKeyPackage, ErrLeafNode,
+// ErrAuthentication, ErrPSK, ErrConfirmationTag. The group is then as it was.
 func (g *Group) Read(m *Message, now time.Time) (Received, error) {
 	if err := g.active(); err != nil {
 		return nil, err

@@ -32,7 +32,8 @@ type signatureScheme interface {
 	verify(public, message, signature []byte) bool
 }
 
-// GenerateSignatureKey makes a new key for cs.
+// GenerateSignatureKey makes a new key for the signature scheme of cs (RFC 9420
+// §5.1.2). It fails with ErrUnsupported for the suite.
 func GenerateSignatureKey(cs CipherSuite) (*SignaturePrivateKey, error) {
 	s, err := cs.suite()
 	if err != nil {
@@ -46,7 +47,8 @@ func GenerateSignatureKey(cs CipherSuite) (*SignaturePrivateKey, error) {
 }
 
 // ParseSignatureKey reads a key as [SignaturePrivateKey.Bytes] writes it. It
-// also takes the 64 byte form of an Ed25519 key, if its halves agree.
+// also takes the 64 byte form of an Ed25519 key, if its halves agree. Errors match
+// ErrInvalidKey or ErrUnsupported.
 func ParseSignatureKey(cs CipherSuite, b []byte) (*SignaturePrivateKey, error) {
 	s, err := cs.suite()
 	if err != nil {

@@ -59,13 +59,13 @@ func (c *StagedCommit) Removed() []LeafIndex { return slices.Clone(c.removed) }
 // Updated lists the leaves that Update proposals changed.
 func (c *StagedCommit) Updated() []LeafIndex { return slices.Clone(c.updated) }
 
-// HasPath reports whether the Commit renews the committer's keys.
+// HasPath reports whether the Commit renews the committer's keys (RFC 9420 §12.4).
 func (c *StagedCommit) HasPath() bool { return c.path }
 
 // RemovesUs reports whether the group ends for us with this Commit.
 func (c *StagedCommit) RemovesUs() bool { return c.removesUs }
 
-// Epoch is the epoch that the Commit begins.
+// Epoch is the epoch that the Commit begins (RFC 9420 §12).
 func (c *StagedCommit) Epoch() uint64 { return c.epoch }
 
 // EpochAuthenticator is [Group.EpochAuthenticator] of the epoch that the Commit
@@ -128,8 +128,8 @@ func (c *StagedCommit) Discard() {
 // last, except what Config.PastEpochs and ResumptionEpochs keep. Own proposals
 // that c does not cover are gone with the epoch (RFC 9420 §12.4).
 //
-// It fails with ErrStale if c was staged for another group or the group has
-// merged another Commit since.
+// It fails with ErrStale if c was staged for another group, or was merged or
+// discarded, or the group has merged another Commit since; and with ErrInactive.
 func (g *Group) Merge(c *StagedCommit) error {
 	if c.base != g || c.serial != g.serial {
 		return broken(ErrStale, "14", "not staged in this epoch of this group")

@@ -1,6 +1,9 @@
 package mls
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // GroupInfo describes a group to one who joins it (RFC 9420 §12.4.3). A parsed
 // one is unverified. It must not be changed.
@@ -132,4 +135,40 @@ func decodeGroupSecrets(r *reader) *groupSecrets {
 	}
 	r.join(in)
 	return g
+}
+
+// welcomeAll makes the Welcomes for the members that a Commit adds (§12.4.3.1).
+// g is the new epoch; path is nil if the Commit has none.
+func (g *Group) welcomeAll(ch *change, path *newPath, joiner, welcome secret, o CommitOptions) ([]*Welcome, error) {
+	gi, err := g.groupInfo(o.Tree, o.WelcomeExtensions)
+	if err != nil {
+		return nil, err
+	}
+	key, nonce := g.suite.welcomeKey(welcome)
+	encrypted := g.suite.aeadSeal(key, nonce, nil, gi.append(nil))
+	wipeAll(key, nonce)
+	per := o.JoinersPerWelcome
+	if per <= 0 {
+		per = len(ch.added)
+	}
+	var out []*Welcome
+	for i, kp := range ch.added {
+		if i%per == 0 {
+			out = append(out, &Welcome{CipherSuite: g.suite.id, EncryptedGroupInfo: encrypted})
+		}
+		gs := &groupSecrets{joiner: joiner, psks: ch.psks}
+		if path != nil {
+			k := slices.IndexFunc(path.path, func(x nodeIndex) bool { return x.covers(ch.addedLeaves[i].node()) })
+			gs.path = path.nodes[k].secret
+		}
+		plain := gs.append(nil)
+		ct, err := g.suite.encryptWithLabel(kp.InitKey, "Welcome", encrypted, plain)
+		clear(plain)
+		if err != nil {
+			return nil, err
+		}
+		w := out[len(out)-1]
+		w.Secrets = append(w.Secrets, EncryptedGroupSecrets{kp.ref(g.suite), ct})
+	}
+	return out, nil
 }
