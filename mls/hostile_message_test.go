@@ -75,9 +75,18 @@ func TestHostileMessages(t *testing.T) {
 	}
 	publicApp := &Message{Public: &PublicMessage{Content: FramedContent{GroupID: g[3].ctx.GroupID, Epoch: g[3].ctx.Epoch, Sender: member,
 		ContentType: ContentApplication, Application: []byte("x")}}}
-	stranger, err := GenerateSignatureKey(s.id)
+	strangerKey, err := GenerateSignatureKey(s.id)
 	if err != nil {
 		t.Fatal(err)
+	}
+	stranger := func(name string, edit func(*KeyPackage)) Add {
+		p := testProfile(t, s.id, name)
+		p.SignatureKey = strangerKey
+		kp := testKeyPackage(t, s.id, p).KeyPackage
+		if edit != nil {
+			edit(kp)
+		}
+		return Add{kp}
 	}
 	for name, row := range map[string]struct {
 		m    *Message
@@ -100,7 +109,7 @@ func TestHostileMessages(t *testing.T) {
 		"007 membership tag missing":              {public(Remove{1}, member, g[3].signer, func(m *PublicMessage) { m.MembershipTag = nil }), ErrMembershipTag},
 		"008 membership tag wrong":                {public(Remove{1}, member, g[3].signer, func(m *PublicMessage) { m.MembershipTag[31] ^= 1 }), ErrMembershipTag},
 		"008 membership tag short":                {public(Remove{1}, member, g[3].signer, func(m *PublicMessage) { m.MembershipTag = m.MembershipTag[:16] }), ErrMembershipTag},
-		"010 signature of a stranger":             {public(Remove{1}, member, stranger, nil), ErrSignature},
+		"010 signature of a stranger":             {public(Remove{1}, member, strangerKey, nil), ErrSignature},
 		"010 signature empty":                     {privateFrom(t, g[3], 3, 0, func(a *authenticatedContent) { a.signature = make([]byte, 64) }, nil), ErrSignature},
 		"010 signed by another member":            {privateFrom(t, g[3], 2, 0, nil, nil), ErrSignature},
 		"011 padding that is not zero":            {privateFrom(t, g[3], 3, 0, nil, func(b []byte) []byte { return append(b, 0, 0, 1, 0) }), ErrMalformed},
@@ -116,6 +125,9 @@ func TestHostileMessages(t *testing.T) {
 		"external sender where there is none":     {public(Remove{1}, Sender{Type: SenderExternal}, g[3].signer, nil), ErrSender},
 		"remove by a new member":                  {public(Remove{1}, Sender{Type: SenderNewMemberProposal}, g[3].signer, nil), ErrSender},
 		"proposal as external Commit":             {public(Remove{1}, Sender{Type: SenderNewMemberCommit}, g[3].signer, nil), ErrSender},
+		"new member whom nobody accepts":          {public(stranger("nobody", nil), Sender{Type: SenderNewMemberProposal}, strangerKey, nil), ErrAuthentication},
+		"new member of another suite":             {public(stranger("eve", func(kp *KeyPackage) { kp.CipherSuite = P256AES128GCM }), Sender{Type: SenderNewMemberProposal}, strangerKey, nil), ErrKeyPackage},
+		"new member with a KeyPackage of others":  {public(stranger("eve", func(kp *KeyPackage) { kp.InitKey = must2(s.hpke.generate()) }), Sender{Type: SenderNewMemberProposal}, strangerKey, nil), ErrSignature},
 		"external_init as a proposal":             {propose(ExternalInit{make([]byte, 32)}), ErrProposal},
 		"401 PSK nonce":                           {propose(PreSharedKey{PreSharedKeyID{Type: PSKExternal}}), ErrProposal},
 		"welcome where a message should be":       {&Message{Welcome: &Welcome{}}, ErrUsage},

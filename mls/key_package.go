@@ -105,6 +105,9 @@ func (kp *KeyPackage) Verify(cfg *Config, now time.Time) (VerifiedKeyPackage, er
 	if err != nil {
 		return VerifiedKeyPackage{}, err
 	}
+	if kp.LeafNode == nil {
+		return VerifiedKeyPackage{}, broken(ErrUsage, "10", "KeyPackage without a leaf")
+	}
 	v := &leafRules{suite: s, cfg: cfg, now: now}
 	if err := kp.check(v); err != nil {
 		return VerifiedKeyPackage{}, err

@@ -214,6 +214,11 @@ func (g *Group) accept(a *authenticatedContent, now time.Time) (Received, error)
 		if err := g.checkProposal(a.content.Proposal, a.content.Sender); err != nil {
 			return nil, err
 		}
+		if add, ok := a.content.Proposal.(Add); ok && a.content.Sender.Type != SenderMember {
+			if err := g.checkAddFromOutside(add, now); err != nil {
+				return nil, err
+			}
+		}
 		p, err := g.remember(a)
 		if err != nil {
 			return nil, err
@@ -226,4 +231,18 @@ func (g *Group) accept(a *authenticatedContent, now time.Time) (Received, error)
 		}
 		return c, nil
 	}
+}
+
+// checkAddFromOutside judges a KeyPackage before the proposal is remembered, since
+// from then on nothing can be sent but a Commit: "External proposals that are not
+// authorized are considered invalid" (§12.1.8), and no stranger shall silence us.
+func (g *Group) checkAddFromOutside(add Add, now time.Time) error {
+	rules, err := newLeafRules(g.suite, g.cfg, g.ctx.GroupID, g.ctx.Extensions, now)
+	if err != nil {
+		return err
+	}
+	if err := add.KeyPackage.check(rules); err != nil {
+		return err
+	}
+	return checkLifetime(add.KeyPackage.LeafNode.Lifetime, now)
 }
