@@ -2,13 +2,10 @@ package carrier
 
 import "time"
 
-// bucket foresees what the server's leaky bucket will say, and stays below it.
-//
-// Murmur (src/murmur/ServerUser.cpp, LeakyBucket::ratelimit) lets whole tokens
-// leak at each message and then restarts its clock, so a fraction of a token's
-// time is lost every time. A bucket that leaked evenly would come to believe in
-// room that is not there; this one rounds in the same way, with a smaller size
-// and a slower leak, and so never holds less than the server's.
+// bucket foresees what the server's leaky bucket will say (Murmur:
+// src/murmur/ServerUser.cpp, LeakyBucket::ratelimit), and stays below it: it counts
+// in whole tokens as the server does, with a smaller size and a slower leak, and so
+// never holds less than the server's.
 type bucket struct {
 	size    int           // we fill it up to here
 	ceiling int           // the server's own size: a fuller bucket does not exist

@@ -89,7 +89,7 @@ func (c *Carrier) MaxObject() int {
 // more than 64 KiB of several parts, and members 256 KiB, unless they asked for
 // the object (Solicit).
 func (c *Carrier) MaxSend(receivers int) int {
-	w, _ := c.route(envelope.MaxWelcome+1, receivers)
+	w, _ := c.route(envelope.KindMLSMessage, envelope.MaxWelcome+1, receivers)
 	return w.maxSize
 }
 
@@ -97,7 +97,7 @@ func (c *Carrier) MaxSend(receivers int) int {
 // the ordered path now. If not, its Delivered and Received say nothing of the
 // order, and in regime E a Ref must follow it if that matters.
 func (c *Carrier) Ordered(n, receivers int) bool {
-	w, ok := c.route(n, receivers)
+	w, ok := c.route(envelope.KindMLSMessage, n, receivers)
 	return ok && w.echo && c.regime != RegimeUnknown
 }
 
@@ -241,7 +241,7 @@ func (c *Carrier) setRegime(r Regime) {
 
 // enqueue puts w into the queue of its path.
 func (c *Carrier) enqueue(w waiting) {
-	how, _ := c.route(len(w.object.Body), len(w.to)) // if none takes it, begin says so
+	how, _ := c.route(w.object.Kind, len(w.object.Body), len(w.to)) // if none takes it, begin says so
 	for _, lost := range c.queues[how.path].push(w) {
 		c.stats.QueueFull++
 		c.fail(lost.token, ErrQueueFull)
@@ -263,7 +263,7 @@ func (c *Carrier) send(in Send) {
 		c.fail(in.Token, ErrNoReceiver)
 		return
 	}
-	if how, ok := c.route(len(in.Object.Body), len(to)); !ok {
+	if how, ok := c.route(in.Object.Kind, len(in.Object.Body), len(to)); !ok {
 		c.fail(in.Token, &TooLongError{Regime: c.regime, Size: len(in.Object.Body), Max: how.maxSize})
 		return
 	}

@@ -82,9 +82,16 @@ func fragments(n, most int) (way, bool) {
 // route returns how a body of n bytes travels to this many receivers, or false
 // and the way that takes most. While the regime is unknown the roomiest one is
 // hoped for.
-func (c *Carrier) route(n, receivers int) (way, bool) {
+func (c *Carrier) route(kind envelope.Kind, n, receivers int) (way, bool) {
 	switch c.regime {
 	case RegimeEcho, RegimeUnknown:
+		if kind == envelope.KindWelcome && n > quickWelcome {
+			// It needs no place in the order, and who waits for it hears nothing yet:
+			// one text is there before many fragments are.
+			if text, ok := textWay(c.limits, n); ok && text.count == 1 {
+				return text, true
+			}
+		}
 		if w, ok := fragments(n, fewFragments); ok {
 			return w, true
 		}
@@ -105,6 +112,9 @@ func (c *Carrier) route(n, receivers int) (way, bool) {
 	}
 	return textWay(c.limits, n)
 }
+
+// quickWelcome is the length in bytes of a Welcome that goes as fragments: two.
+const quickWelcome = 2 * envelope.MaxPart
 
 // textWay returns the form in which a body of n bytes travels as text on
 // Murmur. The plain form is taken where one part suffices: it is the smaller

@@ -97,7 +97,7 @@ func (c *Carrier) flush() {
 // begin takes what choose found in the queue of p out of it.
 func (c *Carrier) begin(p path) *transfer {
 	w, _ := c.queues[p].pop()
-	how, ok := c.route(len(w.object.Body), len(w.to))
+	how, ok := c.route(w.object.Kind, len(w.object.Body), len(w.to))
 	switch {
 	case !ok: // the server has lowered its limits meanwhile
 		c.fail(w.token, &TooLongError{Regime: c.regime, Size: len(w.object.Body), Max: how.maxSize})
@@ -134,7 +134,7 @@ func (c *Carrier) choose(p path) (t *transfer, w *waiting) {
 	if w.prio <= PriorityAdd {
 		most = maxOpen
 	}
-	if how, ok := c.route(len(w.object.Body), len(w.to)); ok && how.count > 1 && unfinished >= most {
+	if how, ok := c.route(w.object.Kind, len(w.object.Body), len(w.to)); ok && how.count > 1 && unfinished >= most {
 		return t, nil
 	}
 	return nil, w

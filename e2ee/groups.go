@@ -73,6 +73,7 @@ type roster struct {
 	audience.EpochBegan
 	health audience.Health
 	direct bool
+	joined bool // by a Welcome: others were there before us
 }
 
 func (r *roster) member(session uint32) (audience.Leaf, bool) {

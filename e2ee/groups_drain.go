@@ -74,6 +74,7 @@ func (e *Groups) began(now time.Time, b audience.EpochBegan) {
 		e.groupsOf[b.Group] = r
 	}
 	r.EpochBegan = b
+	r.joined = r.joined || b.Joined
 	e.media.begin(now, b)
 	for i := range r.Leaves {
 		r.Leaves[i].BaseKey = [32]byte{} // held once, where it is used

@@ -401,6 +401,9 @@ func (e *Groups) lookGroup(now time.Time, a around) {
 		return
 	}
 	w.unheard = false
+	if !r.follows(others) {
+		return
+	}
 	if len(r.health.Overdue) > 0 {
 		return // "Remove overdue" is answered first
 	}
@@ -413,6 +416,13 @@ func (e *Groups) lookGroup(now time.Time, a around) {
 	}
 	w.ready = readiness{e.gate.State(), r.Group, r.Epoch}
 	e.step(now, EventGroupReady, "the keys are ready")
+}
+
+// follows reports whether somebody else is known to have the keys: whoever was in
+// the group that we joined, or has shown it since. Who was just added has not got
+// its Welcome yet, and would miss what is said.
+func (r *roster) follows(others int) bool {
+	return r.joined || r.health.Group == r.Group && len(r.health.Unconfirmed) < others
 }
 
 // remember writes the sticky memory after a second in Priv (§11).
