@@ -165,8 +165,8 @@ func (m *Machine) compare(now time.Time, g *group, l *leaf) {
 	case v.epoch == g.epoch():
 		m.hear(now, g, l)
 		l.behindAt = time.Time{}
-		if q := m.peers[l.session()]; q != nil {
-			q.hello = nil // it is in, whatever it asked for before
+		if q := m.peers[l.session()]; q != nil && g.place != nil {
+			q.forget(g.place, l.ext.Role) // it is in, whatever it asked for before
 		}
 	default:
 		if l.behindAt.IsZero() {

@@ -24,12 +24,18 @@ type pending struct {
 // needs is what a group wants committed.
 type needs struct {
 	removes  []*leaf
-	adds     []*peer
+	adds     []wish
 	lock     bool
 	removeAt time.Time
 	addAt    time.Time
 	updateAt time.Time // after a burst of path-less Adds, or our own turn
 	own      bool      // the update is our own renewal, whatever our rank
+}
+
+// wish is a Hello that can be committed.
+type wish struct {
+	*hello
+	peer *peer
 }
 
 func (n needs) any() bool {
@@ -57,9 +63,13 @@ func (m *Machine) look(now time.Time, g *group) needs {
 	}
 	if g.place != nil {
 		for _, h := range g.place.Hearers {
-			if q := m.peers[h.Session]; q != nil && m.mayAdd(now, g, h, q) {
-				n.adds = append(n.adds, q)
-				earliest(&n.addAt, q.hello.at)
+			q := m.peers[h.Session]
+			if q == nil {
+				continue
+			}
+			if w := q.wish(now, g.place, h.Role); w != nil && m.mayAdd(now, g, q, w) {
+				n.adds = append(n.adds, wish{w, q})
+				earliest(&n.addAt, w.at)
 			}
 		}
 	}
@@ -78,9 +88,8 @@ func (m *Machine) look(now time.Time, g *group) needs {
 }
 
 // mayAdd reports whether q's Hello can be committed in g (§4).
-func (m *Machine) mayAdd(now time.Time, g *group, h Hearer, q *peer) bool {
-	w := q.hello
-	if w == nil || now.Sub(w.at) > helloLife || w.kp.CipherSuite != g.suite || w.leaf.Role != h.Role || !g.place.hasChannel(w.leaf.Channel) {
+func (m *Machine) mayAdd(now time.Time, g *group, q *peer, w *hello) bool {
+	if w.kp.CipherSuite != g.suite {
 		return false
 	}
 	if w.Reason == envelope.HelloMerge && w.KnownGroup == g.id {
@@ -183,26 +192,27 @@ func (m *Machine) commit(now time.Time, g *group, n needs) {
 		}
 	}
 	var adds []mls.Proposal
-	for _, q := range n.adds {
+	for _, w := range n.adds {
+		q := w.peer
 		if len(proposals)+len(adds)+3 > maxProposals || len(g.leaves)-len(removed)+len(adds) >= maxMembers {
 			break
 		}
-		if !m.check(now, q) {
+		if !m.check(now, q, w.hello) {
 			continue
 		}
 		old := g.bySession(q.session)
-		if old != nil && !removed[old.index] && !mayReplace(old, q.hello) {
+		if old != nil && !removed[old.index] && !mayReplace(old, w.hello) {
 			continue
 		}
-		if g.ext.Admission != envelope.AdmitPresent && old == nil && (m.cfg.Admit == nil || !m.cfg.Admit(q.hello.who)) {
+		if g.ext.Admission != envelope.AdmitPresent && old == nil && (m.cfg.Admit == nil || !m.cfg.Admit(w.who)) {
 			m.emit(Notice{Code: NoticeNotAdded, Place: g.index(), Session: q.session})
-			q.hello = nil
+			q.forget(g.place, w.leaf.Role)
 			continue
 		}
 		if old != nil {
 			remove(old)
 		}
-		adds = append(adds, q.hello.sound.Add())
+		adds = append(adds, w.sound.Add())
 	}
 	if len(adds) > 0 && g.ext.Flags&envelope.FlagPSKRequired != 0 {
 		adds = append(adds, mls.PreSharedKey{PSK: mls.PreSharedKeyID{Type: mls.PSKExternal, ID: g.ext.PSKID[:]}})
@@ -276,8 +286,10 @@ func (m *Machine) propose(now time.Time, g *group, proposals []mls.Proposal, pat
 		priority = PriorityAdd
 	}
 	w.token = m.sendCommit(g, g.sessions(), o, g.epoch(), priority)
-	if w.token == 0 {
-		m.takeOwn(now, g) // none of them is on the server any more
+	if w.token == 0 || m.regime == RegimeNoEcho && len(g.leaves) == len(staged.Removed())+1 {
+		// None of them is on the server any more; or it removes them all, and nobody
+		// stays who could show that it took effect.
+		m.takeOwn(now, g)
 	}
 }
 
@@ -289,7 +301,7 @@ func (m *Machine) dropHellos(g *group) {
 	}
 	for _, h := range g.place.Hearers {
 		if q := m.peers[h.Session]; q != nil {
-			q.hello = nil
+			q.forget(g.place, h.Role)
 		}
 	}
 }

@@ -15,6 +15,7 @@ type foreign struct {
 	suite    mls.CipherSuite
 	sessions map[uint32]time.Time
 	moveAt   time.Time // when we go over to it; zero: not decided
+	tries    int       // Hellos that nobody there answered
 }
 
 // weight is the number of sessions that are present here and speak for the group
@@ -60,16 +61,24 @@ func outweighs(a int, aID envelope.GroupID, b int, bID envelope.GroupID) bool {
 
 // foreignBeacon notes that somebody here is in another group.
 func (m *Machine) foreignBeacon(now time.Time, q *peer, b envelope.Beacon) {
-	p := m.anyPlace(q.session)
-	if p == nil || !m.supports(mls.CipherSuite(b.Suite)) {
+	known := false
+	if m.supports(mls.CipherSuite(b.Suite)) {
+		// A Beacon does not say for which audience its group is. Somebody who listens
+		// here speaks elsewhere, so that it counts in each place where it is heard.
+		for _, p := range m.places {
+			if _, here := p.hearer(q.session); here {
+				known = true
+				m.noteForeign(now, p, q, b)
+			}
+		}
+	}
+	if !known {
 		m.stats.Unknown++
-		return
 	}
+}
+
+func (m *Machine) noteForeign(now time.Time, p *place, q *peer, b envelope.Beacon) {
 	f := p.foreign[b.Group]
-	if f == nil || f.sessions[q.session].IsZero() {
-		p.forgetForeign(q.session) // it speaks for one group at a time
-		f = p.foreign[b.Group]
-	}
 	if f == nil {
 		if len(p.foreign) >= maxForeign {
 			m.stats.Limited++
@@ -141,6 +150,8 @@ func (m *Machine) runForeign(now time.Time, p *place) {
 	}
 	p.reason, p.known, p.epoch = envelope.HelloMerge, g.id, g.epoch()
 	m.sayHello(now, p, envelope.HelloMerge, to, false)
+	f.moveAt = now.Add(patience(f.tries))
+	f.tries++
 	p.reason, p.known, p.epoch = envelope.HelloJoin, envelope.GroupID{}, 0
 }
 

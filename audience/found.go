@@ -16,21 +16,25 @@ import (
 // it reaches some later than others.
 func (m *Machine) runFounding(now time.Time, p *place) {
 	j := p.joining
-	if p.group != nil || j == nil || j.placed.IsZero() || p.Role != envelope.RoleSpeaker || len(p.foreign) > 0 {
+	if p.group != nil || j == nil || j.placed.IsZero() || p.Role != envelope.RoleSpeaker {
 		return
 	}
 	before := 0
 	for _, h := range p.Hearers {
 		q := m.peers[h.Session]
-		if q == nil || q.hello == nil || h.Role != envelope.RoleSpeaker || now.Sub(q.hello.at) > helloLife ||
-			q.hello.Reason == envelope.HelloMerge || !p.hasChannel(q.hello.leaf.Channel) {
+		if q == nil || h.Role != envelope.RoleSpeaker {
 			continue
 		}
-		if earlier(q.hello, j) {
+		if w := q.wish(now, p, h.Role); w != nil && w.Reason != envelope.HelloMerge && earlier(w, j) {
 			before++
 		}
 	}
 	wait := min(foundAfter+time.Duration(before)*foundStep, foundAnyway)
+	if len(p.foreign) > 0 {
+		// A group is here, or in another place of somebody who is here; anybody can
+		// say so, and we do not wait for ever.
+		wait += foundAnyway
+	}
 	if m.reached(now, j.placed.Add(wait)) {
 		m.found(now, p)
 	}

@@ -92,7 +92,7 @@ func (m *Machine) runHealing(now time.Time, g *group) {
 	m.runBehind(now, g)
 	h := &g.heal
 	for s, b := range h.branches {
-		if m.peers[s] == nil || m.reached(now, b.at.Add(m.window())) {
+		if !m.stillHere(g, s) || m.reached(now, b.at.Add(m.window())) {
 			delete(h.branches, s)
 		}
 	}
@@ -117,6 +117,15 @@ func (m *Machine) runHealing(now time.Time, g *group) {
 	if m.reached(now, h.moveAt) {
 		m.rejoin(now, g, envelope.HelloFork, to)
 	}
+}
+
+// stillHere reports whether the server shows a session in a group's audience.
+func (m *Machine) stillHere(g *group, session uint32) bool {
+	if g.place == nil {
+		return m.peers[session] != nil
+	}
+	_, here := g.place.hearer(session)
+	return here
 }
 
 // heaviestBranch is the other branch that most members are on: of equals the one

@@ -24,6 +24,44 @@ type hello struct {
 	who     Who
 }
 
+// helloSlot is where a Hello wants in: a session has one home, and listens to
+// several channels.
+type helloSlot struct {
+	role    envelope.Role
+	channel uint32 // of a listener
+}
+
+// maxWishes is how many Hellos of one session are kept.
+const maxWishes = 8
+
+func slotOf(l envelope.SottoLeaf) helloSlot {
+	if l.Role == envelope.RoleSpeaker {
+		return helloSlot{role: l.Role}
+	}
+	return helloSlot{l.Role, l.Channel}
+}
+
+// wish is the latest Hello of q for a place where it has this role, or nil.
+func (q *peer) wish(now time.Time, p *place, role envelope.Role) *hello {
+	var last *hello
+	for s, h := range q.wishes {
+		if s.role == role && p.hasChannel(h.leaf.Channel) && now.Sub(h.at) <= helloLife && (last == nil || h.at.After(last.at) ||
+			h.at.Equal(last.at) && h.leaf.Channel < last.leaf.Channel) {
+			last = h
+		}
+	}
+	return last
+}
+
+// forget drops the Hellos of q for a place.
+func (q *peer) forget(p *place, role envelope.Role) {
+	for s, h := range q.wishes {
+		if s.role == role && p.hasChannel(h.leaf.Channel) {
+			delete(q.wishes, s)
+		}
+	}
+}
+
 // helloLife is how long a Hello counts: its sender says it again.
 const helloLife = 70 * time.Second
 
@@ -116,6 +154,10 @@ func (m *Machine) runOwed(now time.Time, j *joining) {
 
 // sayHello sends a Hello with a fresh KeyPackage.
 func (m *Machine) sayHello(now time.Time, p *place, reason envelope.HelloReason, to []uint32, toAll bool) {
+	if !p.helloAt.IsZero() && !m.reached(now, p.helloAt.Add(helloEvery)) {
+		return // others would ignore it (§12)
+	}
+	p.helloAt = now
 	tries, placed := 0, time.Time{}
 	if p.joining != nil {
 		// A Hello said again keeps the time of the first (§4).
@@ -261,15 +303,17 @@ func (m *Machine) receivedHello(now time.Time, q *peer, body []byte) {
 	}
 	h.KeyPackage = nil
 	m.seesSotto(q)
-	q.hello = &hello{
+	if q.wishes == nil || len(q.wishes) >= maxWishes {
+		q.wishes = map[helloSlot]*hello{}
+	}
+	q.wishes[slotOf(leaf)] = &hello{
 		Hello: h, kp: kp, leaf: leaf, at: now,
 		ref: envelope.RefOf(envelope.KindHello, body),
 	}
 }
 
 // check verifies a Hello and its KeyPackage, once.
-func (m *Machine) check(now time.Time, q *peer) bool {
-	h := q.hello
+func (m *Machine) check(now time.Time, q *peer, h *hello) bool {
 	if h.checked {
 		return h.sound.KeyPackage() != nil
 	}
@@ -289,7 +333,7 @@ func (m *Machine) check(now time.Time, q *peer) bool {
 	}
 	if err != nil || !verify(cs, h.kp.LeafNode.SignatureKey, identity.LabelHello, signed.SignedContent(), h.Signature) {
 		m.stats.Unverified++
-		q.hello = nil
+		delete(q.wishes, slotOf(h.leaf))
 		return false
 	}
 	h.sound = sound

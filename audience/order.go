@@ -202,8 +202,8 @@ func (m *Machine) process(now time.Time, g *group, w waiting) {
 		m.report(now, g, w, author.session())
 		return
 	}
-	if m.regime == RegimeNoEcho && g.pending != nil && bytes.Compare(author.rank[:], g.leaves[g.own].rank[:]) > 0 {
-		c.Discard() // ours goes before (§6.3)
+	if m.regime == RegimeNoEcho && g.pending != nil && g.want == nil && bytes.Compare(author.rank[:], g.leaves[g.own].rank[:]) > 0 {
+		c.Discard() // ours goes before (§6.3), unless others have taken this one
 		return
 	}
 	m.hear(now, g, author)

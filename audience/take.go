@@ -102,8 +102,8 @@ func (m *Machine) logCommit(g *group, o envelope.Object, author uint32) {
 func (m *Machine) fulfilled(g *group, added []mls.LeafIndex) {
 	for _, i := range added {
 		if l := g.leaves[uint32(i)]; l != nil {
-			if q := m.peers[l.session()]; q != nil {
-				q.hello = nil
+			if q := m.peers[l.session()]; q != nil && g.place != nil {
+				q.forget(g.place, l.ext.Role)
 			}
 		}
 	}

@@ -78,7 +78,7 @@ func (m *Machine) rejoin(now time.Time, g *group, reason envelope.HelloReason, t
 		m.drop(g, LostBroken, 0)
 		return
 	}
-	if !m.wantsIn(p) || p.joining != nil {
+	if !m.wantsIn(p) || p.joining != nil || len(m.present(to)) == 0 {
 		return
 	}
 	p.reason, p.known, p.epoch = reason, g.id, g.epoch()

@@ -23,6 +23,7 @@ type place struct {
 	stopped bool // the typed secret does not fit; nothing more until the person acts
 
 	gatherAt time.Time // when the first Hello goes out
+	helloAt  time.Time // our last Hello here
 	announce time.Time // when a presence is due; zero: none
 	voiced   time.Time // last presence in voice
 	asked    map[uint32]int
@@ -47,10 +48,10 @@ func (p *place) hasChannel(c uint32) bool {
 type peer struct {
 	session  uint32
 	sotto    bool
-	since    time.Time // first seen here
-	answerAt time.Time // our answer to its Presence; zero: none due
-	beacon   bool      // the answer is a Beacon
-	hello    *hello
+	since    time.Time            // first seen here
+	answerAt time.Time            // our answer to its Presence; zero: none due
+	beacon   bool                 // the answer is a Beacon
+	wishes   map[helloSlot]*hello // to be added, by where
 	hellos   bucket
 	beacons  bucket
 }
@@ -138,7 +139,7 @@ func takePlace(before []*place, i int, data Place) *place {
 // enter begins anew in a place.
 func (m *Machine) enter(now time.Time, p *place) {
 	p.gatherAt = time.Time{}
-	p.entered, p.announce, p.voiced = now, now, time.Time{}
+	p.entered, p.announce, p.voiced, p.helloAt = now, now, time.Time{}, time.Time{}
 	p.asked = map[uint32]int{}
 	p.stopped, p.split, p.reason, p.known, p.epoch = false, false, envelope.HelloJoin, envelope.GroupID{}, 0
 	if p.group == nil {
