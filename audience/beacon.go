@@ -96,7 +96,7 @@ func (m *Machine) receivedBeacon(now time.Time, q *peer, body []byte) {
 		// make us ask, and nothing else.
 		m.stats.Unverified++
 		if g.place != nil && g.bySession(q.session) == nil {
-			m.strangeBeacon(now, g, q, b)
+			m.strangeBeacon(now, g, q, &view{epoch: b.Epoch, now: b.Now, past: b.Past, at: now})
 		}
 		return
 	}
@@ -143,20 +143,9 @@ func (m *Machine) evidence(now time.Time, g *group, b envelope.Beacon) {
 // name (§6.5).
 func (m *Machine) compare(now time.Time, g *group, l *leaf) {
 	v := l.beacon
-	for e := min(v.epoch, g.epoch()); ; e-- {
-		ours, ok := g.digestAt(e)
-		theirs, named := v.digest(e)
-		if ok && named {
-			if e == v.epoch && [16]byte(ours[:16]) != v.now || [8]byte(ours[:8]) != theirs {
-				m.forked(now, g, l, v)
-				return
-			}
-			break
-		}
-		if e == 0 || g.epoch()-e > maxHistory || v.epoch-e > maxHistory {
-			m.forked(now, g, l, v) // nothing in common
-			return
-		}
+	if _, same := g.history().compare(v); !same {
+		m.forked(now, g, l.session(), v)
+		return
 	}
 	m.agrees(now, g, l)
 	switch {

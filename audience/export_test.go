@@ -14,7 +14,7 @@ func (m *Machine) Sizes() map[string]int {
 		most("log bytes", g.logSize)
 		most("digests", len(g.digests))
 		most("former", len(g.former))
-		most("branches", len(g.heal.branches))
+		most("branches", len(g.heal.views))
 		most("reports", len(g.reports))
 		for _, r := range g.reports {
 			most("reporters", len(r))

@@ -2,6 +2,8 @@ package audience
 
 import (
 	"bytes"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sotto-voip/sotto/envelope"
@@ -10,63 +12,87 @@ import (
 // healing is what is known of other branches of a group: members that are shown
 // another history (§6.5).
 type healing struct {
-	branches map[uint32]branch // by session
-	said     bool              // NoticeFork
-	moveAt   time.Time
+	views  map[uint32]*view // by session: the last Beacon of who is elsewhere
+	said   bool             // NoticeFork
+	moveAt time.Time
 }
 
-// branch is where a member's history leaves ours.
+// branch is one history that is not ours, and who is on it.
 type branch struct {
-	epoch uint64  // the first that differs, as far as both name it
-	key   [8]byte // its D there
-	ours  [8]byte // ours there
-	at    time.Time
-}
-
-// forked notes that l's history is another than ours.
-func (m *Machine) forked(now time.Time, g *group, l *leaf, v *view) {
-	b := branch{epoch: v.epoch, key: [8]byte(v.now[:8]), at: now}
-	if d, ok := g.digestAt(g.epoch()); ok {
-		b.ours = [8]byte(d[:8])
-	}
-	for _, d := range g.digests {
-		if theirs, ok := v.digest(d.epoch); ok && theirs != [8]byte(d.sum[:8]) {
-			b.epoch, b.key, b.ours = d.epoch, theirs, [8]byte(d.sum[:8])
-			break
-		}
-	}
-	m.branched(now, g, l.session(), b)
+	views    []*view
+	sessions []uint32
+	key      [8]byte // its D at the latest epoch that both name
+	ours     [8]byte // ours there
 }
 
 // strangeBeacon is one for our group from a leaf that we do not know, at an epoch
 // where it should be known: it was added on another branch, or is made up. Without
 // a signature it counts as a wish to be asked, no more.
-func (m *Machine) strangeBeacon(now time.Time, g *group, q *peer, b envelope.Beacon) {
-	v := view{epoch: b.Epoch, now: b.Now, past: b.Past, at: now}
-	for _, d := range g.digests {
-		if theirs, ok := v.digest(d.epoch); ok {
-			if theirs != [8]byte(d.sum[:8]) {
-				m.branched(now, g, q.session, branch{epoch: d.epoch, key: theirs, ours: [8]byte(d.sum[:8]), at: now})
-				return
-			}
-			// The same history so far, and it is in: we are behind.
-			if b.Epoch > g.epoch() {
-				m.fallBehind(now, g, q.session)
-				return
-			}
+func (m *Machine) strangeBeacon(now time.Time, g *group, q *peer, v *view) {
+	common, same := g.history().compare(v)
+	switch {
+	case common && same && v.epoch > g.epoch():
+		m.fallBehind(now, g, q.session) // the same history so far, and it is in
+	case common && same:
+		// Not added yet here, or added and gone again; its own Beacons tell it.
+	default:
+		m.forked(now, g, q.session, v)
+	}
+}
+
+// history is our own view of a group, as others see it.
+func (g *group) history() *view {
+	v := &view{epoch: g.epoch()}
+	for i := len(g.digests) - 1; i >= 0; i-- {
+		d := g.digests[i]
+		switch {
+		case d.epoch == v.epoch:
+			v.now = [16]byte(d.sum[:16])
+		case d.epoch == v.epoch-uint64(len(v.past))-1:
+			v.past = append(v.past, [envelope.PastLen]byte(d.sum[:envelope.PastLen]))
+		}
+	}
+	return v
+}
+
+// common is the latest epoch that two views name.
+func (v *view) common(o *view) (uint64, bool) {
+	for e := min(v.epoch, o.epoch); ; e-- {
+		_, a := v.digest(e)
+		_, b := o.digest(e)
+		if a && b {
+			return e, true
+		}
+		if e == 0 || v.epoch-e > maxHistory || o.epoch-e > maxHistory {
+			return 0, false
 		}
 	}
 }
 
-func (m *Machine) branched(now time.Time, g *group, session uint32, b branch) {
-	h := &g.heal
-	if h.branches == nil {
-		h.branches = map[uint32]branch{}
+// compare holds two views against each other at the latest epoch that both name.
+func (v *view) compare(o *view) (common, same bool) {
+	e, ok := v.common(o)
+	if !ok {
+		return false, false
 	}
-	if len(h.branches) >= maxMembers {
+	if e == v.epoch && e == o.epoch {
+		return true, v.now == o.now
+	}
+	a, _ := v.digest(e)
+	b, _ := o.digest(e)
+	return true, a == b
+}
+
+// forked notes that a session's history is another than ours.
+func (m *Machine) forked(now time.Time, g *group, session uint32, v *view) {
+	h := &g.heal
+	if h.views == nil {
+		h.views = map[uint32]*view{}
+	}
+	if len(h.views) >= maxMembers {
 		return
 	}
-	h.branches[session] = b
+	h.views[session] = v
 	if l := g.bySession(session); l != nil {
 		l.heard = time.Time{} // it does not follow us
 	}
@@ -80,7 +106,7 @@ func (m *Machine) branched(now time.Time, g *group, session uint32, b branch) {
 
 // agrees takes back what was noted of a member whose history is ours.
 func (m *Machine) agrees(now time.Time, g *group, l *leaf) {
-	delete(g.heal.branches, l.session())
+	delete(g.heal.views, l.session())
 }
 
 // runHealing brings the lighter branch over to the heavier one, and those who are
@@ -91,12 +117,12 @@ func (m *Machine) runHealing(now time.Time, g *group) {
 	}
 	m.runBehind(now, g)
 	h := &g.heal
-	for s, b := range h.branches {
-		if !m.stillHere(g, s) || m.reached(now, b.at.Add(m.window())) {
-			delete(h.branches, s)
+	for s, v := range h.views {
+		if !m.stillHere(g, s) || m.reached(now, v.at.Add(m.window())) {
+			delete(h.views, s)
 		}
 	}
-	if len(h.branches) == 0 {
+	if len(h.views) == 0 {
 		if h.said {
 			h.said = false
 			m.emit(Notice{Code: NoticeHealed, Place: g.index()})
@@ -104,10 +130,9 @@ func (m *Machine) runHealing(now time.Time, g *group) {
 		h.moveAt = time.Time{}
 		return
 	}
-	key, weight, to := m.heaviestBranch(g)
-	ours := m.weight(now, g)
-	b := h.branches[to[0]]
-	if weight < ours || weight == ours && bytes.Compare(key[:], b.ours[:]) >= 0 {
+	b := g.heaviestBranch()
+	weight, ours := len(b.sessions), m.weight(now, g)
+	if weight < ours || weight == ours && bytes.Compare(b.key[:], b.ours[:]) >= 0 {
 		h.moveAt = time.Time{}
 		return
 	}
@@ -115,7 +140,7 @@ func (m *Machine) runHealing(now time.Time, g *group) {
 		h.moveAt = now.Add(between(0, time.Second))
 	}
 	if m.reached(now, h.moveAt) {
-		m.rejoin(now, g, envelope.HelloFork, to)
+		m.rejoin(now, g, envelope.HelloFork, b.sessions)
 	}
 }
 
@@ -128,19 +153,46 @@ func (m *Machine) stillHere(g *group, session uint32) bool {
 	return here
 }
 
-// heaviestBranch is the other branch that most members are on: of equals the one
-// with the smaller digest.
-func (m *Machine) heaviestBranch(g *group) (key [8]byte, weight int, to []uint32) {
-	count := map[[8]byte][]uint32{}
-	for s, b := range g.heal.branches {
-		count[b.key] = append(count[b.key], s)
+// heaviestBranch is the other branch that most people are on: of equals the one
+// with the smaller digest at the latest epoch that it and we name. Both sides of a
+// fork find the same epoch, though their members do not remember equally much.
+func (g *group) heaviestBranch() *branch {
+	var list []*branch
+	own := g.history()
+	for _, s := range slices.Sorted(maps.Keys(g.heal.views)) {
+		v := g.heal.views[s]
+		i := slices.IndexFunc(list, func(b *branch) bool {
+			return slices.ContainsFunc(b.views, func(o *view) bool { _, same := o.compare(v); return same })
+		})
+		if i < 0 {
+			i = len(list)
+			list = append(list, &branch{})
+		}
+		list[i].views, list[i].sessions = append(list[i].views, v), append(list[i].sessions, s)
 	}
-	for k, list := range count {
-		if len(list) > weight || len(list) == weight && bytes.Compare(k[:], key[:]) < 0 {
-			key, weight, to = k, len(list), list
+	var best *branch
+	for _, b := range list {
+		b.parting(own)
+		if best == nil || len(b.sessions) > len(best.sessions) ||
+			len(b.sessions) == len(best.sessions) && bytes.Compare(b.key[:], best.key[:]) < 0 {
+			best = b
 		}
 	}
-	return key, weight, m.present(to)
+	return best
+}
+
+// parting finds the digests that decide between a branch and our own: with no
+// epoch that both name, those of now.
+func (b *branch) parting(own *view) {
+	b.key, b.ours = [8]byte(b.views[0].now[:8]), [8]byte(own.now[:8])
+	var last uint64
+	for _, v := range b.views {
+		if e, ok := own.common(v); ok && e >= last {
+			last = e
+			b.key, _ = v.digest(e)
+			b.ours, _ = own.digest(e)
+		}
+	}
 }
 
 // runBehind sends a Commit again to members that have not followed it for 3 s: its

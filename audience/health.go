@@ -10,7 +10,7 @@ func (m *Machine) tellHealth(now time.Time, g *group) {
 	if m.groups[g.id] != g {
 		return
 	}
-	h := Health{Group: g.id, Place: g.index(), Fork: len(g.heal.branches) > 0, Groups: 1}
+	h := Health{Group: g.id, Place: g.index(), Fork: len(g.heal.views) > 0, Groups: 1}
 	if g.place != nil {
 		h.Groups += len(g.place.foreign)
 	}

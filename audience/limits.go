@@ -34,7 +34,9 @@ const (
 
 // Times of the protocol.
 const (
-	presenceMax      = 300 * time.Millisecond // answers to a newcomer spread over it (§4)
+	presenceMax      = 300 * time.Millisecond  // answers to a newcomer spread over it (§4)
+	answerGap        = 1500 * time.Millisecond // until a presence of somebody known is answered again
+	answerRepeat     = 10 * time.Second
 	presenceSoonMin  = 200 * time.Millisecond // in voice, after somebody unknown came (§1.4)
 	presenceSoonMax  = time.Second
 	presenceEvery    = 5 * time.Second // in voice (§1.4)

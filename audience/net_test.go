@@ -238,7 +238,8 @@ func (h *hall) move(p *person, channel uint32) {
 func (h *hall) tell() {
 	for _, s := range h.sessions() {
 		p := h.people[s]
-		h.deliver(p, h.delay(), func() { p.handle(h.world(p)) })
+		w := h.world(p)
+		h.deliver(p, h.delay(), func() { p.handle(w) })
 	}
 }
 

@@ -118,12 +118,19 @@ func (m *Machine) receivedPresence(now time.Time, q *peer, body []byte) {
 		m.stats.Limited++
 		return
 	}
+	m.meet(now, q)
+}
+
+// meet answers a presence. Whether it answers one of ours we cannot tell, and it
+// comes again if what we answered got lost: so once more after a while.
+func (m *Machine) meet(now time.Time, q *peer) {
 	news := !q.sotto
 	m.seesSotto(q)
-	if p := m.anyPlace(q.session); p != nil && news {
-		// It knows us if it answers a Presence of ours, but we cannot tell.
-		m.answer(now, p, q)
+	p := m.anyPlace(q.session)
+	if p == nil || !news && (now.Sub(q.answered) < answerGap || !q.repeats.take(now)) {
+		return
 	}
+	m.answer(now, p, q)
 }
 
 // heardPresence is the same in voice. Text may go to that session from now on.
@@ -132,11 +139,7 @@ func (m *Machine) heardPresence(now time.Time, from uint32) {
 	if q == nil || m.session == 0 || !q.hellos.take(now) {
 		return
 	}
-	news := !q.sotto
-	m.seesSotto(q)
-	if p := m.anyPlace(from); p != nil && news {
-		m.answer(now, p, q)
-	}
+	m.meet(now, q)
 }
 
 func (m *Machine) anyPlace(session uint32) *place {
@@ -192,7 +195,7 @@ func (m *Machine) runAnswers(now time.Time) {
 		if q.answerAt.IsZero() {
 			continue
 		}
-		q.answerAt = time.Time{}
+		q.answerAt, q.answered = time.Time{}, now
 		if p := m.anyPlace(q.session); q.beacon && p != nil && p.group != nil {
 			beacons[p.group] = append(beacons[p.group], q.session)
 		} else {

@@ -51,6 +51,8 @@ type peer struct {
 	since    time.Time            // first seen here
 	answerAt time.Time            // our answer to its Presence; zero: none due
 	beacon   bool                 // the answer is a Beacon
+	answered time.Time            // the last one
+	repeats  bucket               // answers to who was known already
 	wishes   map[helloSlot]*hello // to be added, by where
 	hellos   bucket
 	beacons  bucket
@@ -67,6 +69,7 @@ func (m *Machine) setWorld(now time.Time, w World) {
 			m.peers[s] = &peer{session: s, since: now,
 				hellos:  bucket{rate: helloEvery, burst: helloBurst},
 				beacons: bucket{rate: time.Second / 2, burst: 6},
+				repeats: bucket{rate: answerRepeat, burst: 3},
 			}
 		}
 	}
