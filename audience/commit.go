@@ -286,11 +286,19 @@ func (m *Machine) propose(now time.Time, g *group, proposals []mls.Proposal, pat
 		priority = PriorityAdd
 	}
 	w.token = m.sendCommit(g, g.sessions(), o, g.epoch(), priority)
-	if w.token == 0 || m.regime == RegimeNoEcho && len(g.leaves) == len(staged.Removed())+1 {
-		// None of them is on the server any more; or it removes them all, and nobody
-		// stays who could show that it took effect.
-		m.takeOwn(now, g)
+	if w.token == 0 || m.regime == RegimeNoEcho && !m.witnesses(now, g, staged) {
+		m.takeOwn(now, g) // nobody is there, or nobody who could show that it took effect
 	}
+}
+
+// witnesses reports whether somebody who follows stays in the group of a Commit.
+func (m *Machine) witnesses(now time.Time, g *group, c *mls.StagedCommit) bool {
+	for _, l := range m.ranks(now, g) {
+		if l.index != g.own && !slices.Contains(c.Removed(), mls.LeafIndex(l.index)) {
+			return true
+		}
+	}
+	return false
 }
 
 // dropHellos forgets what could not be committed, so that one bad KeyPackage does

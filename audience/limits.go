@@ -35,6 +35,7 @@ const (
 // Times of the protocol.
 const (
 	presenceMax      = 300 * time.Millisecond  // answers to a newcomer spread over it (§4)
+	presenceRepeat   = 30 * time.Second        // to who has shown no sign of Sotto
 	answerGap        = 1500 * time.Millisecond // until a presence of somebody known is answered again
 	answerRepeat     = 10 * time.Second
 	presenceSoonMin  = 200 * time.Millisecond // in voice, after somebody unknown came (§1.4)

@@ -39,6 +39,15 @@ func (m *Machine) runPresence(now time.Time, p *place) {
 			again = append(again, h.Session)
 		}
 	}
+	if m.reached(now, latest(p.entered, p.askedAt).Add(presenceRepeat)) {
+		p.askedAt = now
+		m.due(now.Add(presenceRepeat))
+		for _, h := range p.Hearers {
+			if q := m.peers[h.Session]; q != nil && !q.sotto && !slices.Contains(again, h.Session) {
+				again = append(again, h.Session)
+			}
+		}
+	}
 	m.sendPresence(again)
 }
 

@@ -27,7 +27,8 @@ type place struct {
 	announce time.Time // when a presence is due; zero: none
 	voiced   time.Time // last presence in voice
 	asked    map[uint32]int
-	split    bool // NoticeTwoGroups was said
+	askedAt  time.Time // all who have shown no sign of Sotto
+	split    bool      // NoticeTwoGroups was said
 }
 
 // hearer returns how session hears this place.
