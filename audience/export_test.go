@@ -1,5 +1,12 @@
 package audience
 
+import (
+	"time"
+
+	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/mls"
+)
+
 // Sizes counts what a machine keeps.
 func (m *Machine) Sizes() map[string]int {
 	s := map[string]int{
@@ -25,3 +32,30 @@ func (m *Machine) Sizes() map[string]int {
 	}
 	return s
 }
+
+// Copy returns a copy of the MLS group behind a group of ours, which checks
+// nothing: what a hostile member has.
+func (m *Machine) Copy(id envelope.GroupID, cfg *mls.Config) (*mls.Group, error) {
+	b, err := m.groups[id].mls.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	return mls.UnmarshalGroup(cfg, b)
+}
+
+// Profile is what our leaf shows.
+func (m *Machine) Profile(cs mls.CipherSuite, l envelope.SottoLeaf) (mls.Profile, error) {
+	return m.profile(cs, l)
+}
+
+// NewLifetime is that of KeyPackages made now.
+var NewLifetime = lifetime
+
+// Pending reports whether a Commit of ours waits to take effect.
+func (m *Machine) Pending(id envelope.GroupID) bool {
+	g := m.groups[id]
+	return g != nil && g.pending != nil
+}
+
+// Rank is our own in a group.
+func (m *Machine) Rank(now time.Time, id envelope.GroupID) int { return m.rank(now, m.groups[id]) }

@@ -79,6 +79,7 @@ type person struct {
 	failed  map[uint64][]uint32
 	health  map[envelope.GroupID]audience.Health
 	secrets [][]byte
+	admits  bool
 }
 
 type event struct {
@@ -168,10 +169,16 @@ var server = sha256.Sum256([]byte("server"))
 
 // arrive connects somebody new to a channel.
 func (h *hall) arrive(channel uint32) *person {
+	p := h.newPerson(channel)
+	h.connect(p)
+	return p
+}
+
+// newPerson is somebody new who is not connected yet.
+func (h *hall) newPerson(channel uint32) *person {
 	p := &person{h: h, channel: channel, want: true}
 	p.identity = sha256.Sum256(fmt.Appendf(nil, "identity %d", h.nextID))
 	p.device = sha256.Sum256(fmt.Appendf(nil, "device %d", h.nextID))
-	h.connect(p)
 	return p
 }
 
@@ -188,14 +195,14 @@ func (h *hall) connect(p *person) {
 			return statement(p.identity, p.device, key, server, session), nil
 		},
 		Verify: verifyStatement,
+		Admit:  func(audience.Who) bool { return p.admits },
 	}
 	if p.secrets != nil {
 		cfg.RequirePSK = true
 		cfg.PSK = func(id []byte) [][]byte {
 			var out [][]byte
 			for _, s := range p.secrets {
-				sum := sha256.Sum256(slices.Concat(s, id))
-				out = append(out, sum[:])
+				out = append(out, testPSK(string(s), id))
 			}
 			return out
 		}
@@ -216,6 +223,15 @@ func (h *hall) connect(p *person) {
 		}
 	})
 	h.tell()
+}
+
+// restart gives p a machine that knows nothing, under the same session: the guard
+// of a client that stays connected began anew.
+func (h *hall) restart(p *person) {
+	number := h.nextID
+	h.nextID = p.session
+	h.connect(p)
+	h.nextID = number
 }
 
 // leave disconnects p; a crash is the same, but that p's own machine is not told.
