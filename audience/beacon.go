@@ -169,9 +169,6 @@ func (m *Machine) hear(now time.Time, g *group, l *leaf) {
 	if now.After(l.heard) {
 		l.heard = now
 	}
-	if q := m.peers[l.session()]; q != nil && q.hello != nil && q.hello.Reason == envelope.HelloJoin && !l.leaving {
-		q.hello = nil // it is in, and what it asked for before is done
-	}
 }
 
 // proof: a frame of a member opened under our epoch's keys.

@@ -14,6 +14,7 @@ type begun struct {
 	committer uint32
 	removed   []uint32
 	path      bool
+	alone     bool // nobody but us was in the epoch before
 }
 
 // begin does what each new epoch wants, the first one too: digests, keys, clocks.
@@ -38,7 +39,7 @@ func (m *Machine) begin(now time.Time, g *group, b begun) {
 		PSK: g.ext.Flags&envelope.FlagPSKRequired != 0, Locked: g.ext.Flags&envelope.FlagLocked != 0,
 	}
 	out.Switch = now.Add(switchLater)
-	if len(b.removed) > 0 || b.joined {
+	if len(b.removed) > 0 || b.joined || b.alone {
 		out.Switch = now
 	}
 	ok := m.exportKeys(g, &out)

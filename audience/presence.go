@@ -183,7 +183,7 @@ func (m *Machine) answer(now time.Time, p *place, q *peer) {
 // arrived (§1.4).
 func (m *Machine) announceSoon(now time.Time, p *place) {
 	if p.announce.IsZero() {
-		p.announce = now.Add(between(presenceVoiceMin, presenceVoiceMax))
+		p.announce = now.Add(between(presenceSoonMin, presenceSoonMax))
 	}
 }
 

@@ -13,7 +13,7 @@ func (m *Machine) take(now time.Time, g *group, c *mls.StagedCommit, o envelope.
 	if g.pending != nil {
 		m.discard(g) // another took effect first
 	}
-	b := begun{committer: author, path: c.HasPath()}
+	b := begun{committer: author, path: c.HasPath(), alone: g.alone()}
 	var out []*leaf
 	for _, i := range c.Removed() {
 		b.removed = append(b.removed, uint32(i))

@@ -2,7 +2,6 @@ package e2ee
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/sotto-voip/sotto/audience"
@@ -46,6 +45,10 @@ type Groups struct {
 	stats Stats
 	media media
 
+	ran   bool              // a connection has begun in this run
+	free  bool              // the last one ended where nothing bound the gate (MemoryFree)
+	names map[uint32]string // of members who are gone, until they are no members
+
 	// Of the connection.
 	session  uint32
 	world    World
@@ -71,9 +74,10 @@ type groupPeer struct {
 // roster is who is in a group, as its tree says.
 type roster struct {
 	audience.EpochBegan
-	health audience.Health
-	direct bool
-	joined bool // by a Welcome: others were there before us
+	health  audience.Health
+	direct  bool
+	joined  bool // by a Welcome: others were there before us
+	suspect bool // somebody in it has a changed identity, which nobody has accepted
 }
 
 func (r *roster) member(session uint32) (audience.Leaf, bool) {
@@ -148,79 +152,6 @@ func verifyStatement(b, sessionKey []byte, server [32]byte, session uint32) (aud
 	return audience.Who{Identity: s.Identity, Device: s.Device}, nil
 }
 
-// Handle takes an input at the time now. What it makes of it comes from Next.
-func (e *Groups) Handle(now time.Time, in Input) {
-	switch in := in.(type) {
-	case Connected:
-		e.connected(now, in.Session)
-	case Disconnected:
-		e.disconnected(now)
-	case World:
-		e.setWorld(now, in)
-	case LocalMove:
-		e.localMove(now, in.Channel)
-	case Regime:
-		e.setRegime(now, in)
-	case Received:
-		e.aud.Handle(now, audience.Received{From: in.From, Object: in.Object, Bulk: in.Bulk})
-	case Delivered:
-		e.aud.Handle(now, audience.Delivered{Token: in.Token})
-	case Failed:
-		e.aud.Handle(now, audience.Failed{Token: in.Token})
-	case HeardPresence:
-		e.aud.Handle(now, audience.HeardPresence{From: in.From})
-	case PluginContext:
-		e.context = pluginContext{slices.Clone(in.Context), e.context.number + 1}
-		if len(in.Context) == 0 {
-			e.context.value = nil
-		}
-	case Lock:
-		e.aud.Handle(now, audience.SetLocked{Locked: in.Locked})
-	case OpenDirect:
-		e.aud.Handle(now, audience.OpenDirect{Token: in.Token, Sessions: in.Sessions})
-	case Wait:
-		e.step(now, EventWait, "you wait")
-	case UserClear:
-		e.step(now, EventUserClear, "you speak in clear")
-	case UserProtect:
-		e.step(now, EventUserProtect, "you want protection")
-	case UserLeave:
-		e.step(now, EventUserLeave, "you leave")
-	case nil:
-		e.aud.Handle(now, nil)
-	}
-	e.drain(now)
-	e.settle(now)
-	e.drain(now)
-	e.sayGaps(now)
-	e.media.expire(now)
-}
-
-// Next returns the next output, or false when there is none.
-func (e *Groups) Next() (Output, bool) {
-	if len(e.queue) == 0 {
-		return nil, false
-	}
-	out := e.queue[0]
-	e.queue[0] = nil
-	e.queue = e.queue[1:]
-	return out, true
-}
-
-func (e *Groups) emit(out Output) { e.queue = append(e.queue, out) }
-
-// Deadline returns when Handle is to be called again even if nothing happens,
-// with a nil Input. Zero: not at all.
-func (e *Groups) Deadline() time.Time {
-	at := e.aud.Deadline()
-	for _, t := range []time.Time{e.watching.deadline(e), e.media.deadline(), e.gapDeadline()} {
-		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
-			at = t
-		}
-	}
-	return at
-}
-
 // State returns where the gate stands.
 func (e *Groups) State() State { return e.gate.State() }
 
@@ -235,47 +166,3 @@ func (e *Groups) Stats() Stats { return e.stats }
 
 // Agreement returns what the agreement on keys has done and dropped.
 func (e *Groups) Agreement() audience.Stats { return e.aud.Stats() }
-
-// reset forgets the connection.
-func (e *Groups) reset() {
-	e.session, e.world, e.placed, e.regime = 0, World{}, false, Regime{}
-	e.peers = map[uint32]*groupPeer{}
-	e.groupsOf = map[envelope.GroupID]*roster{}
-	e.home = envelope.GroupID{}
-	e.media = media{}
-	e.watching = watching{}
-	e.missing = map[author]*gap{}
-}
-
-// connected begins a connection. One that follows another which was protected is
-// not the user's own act: the server may have cut it (§11).
-func (e *Groups) connected(now time.Time, session uint32) {
-	e.reset()
-	e.session = session
-	e.watching.ownArrival = e.gate.Memory() != MemoryKept
-	e.aud.Handle(now, audience.Connected{Session: session})
-}
-
-func (e *Groups) disconnected(now time.Time) {
-	e.aud.Handle(now, audience.Disconnected{})
-	e.drain(now)
-	e.reset()
-	e.step(now, EventLost, "the connection is lost")
-}
-
-func (e *Groups) setRegime(now time.Time, r Regime) {
-	e.regime = r
-	if !r.Known {
-		return
-	}
-	regime := audience.RegimeNoEcho
-	switch {
-	case r.TextEcho:
-		regime = audience.RegimeTextEcho
-	case r.Echo:
-		regime = audience.RegimeEcho
-	}
-	e.watching.findFrom(now)
-	e.aud.Handle(now, regime)
-	e.checkServer(now)
-}

@@ -6,8 +6,6 @@ import (
 
 	"github.com/sotto-voip/sotto/audience"
 	"github.com/sotto-voip/sotto/envelope"
-	"github.com/sotto-voip/sotto/identity"
-	"github.com/sotto-voip/sotto/trust"
 )
 
 // drain turns what the agreement wants and says into keys, gate and outputs.
@@ -76,6 +74,9 @@ func (e *Groups) began(now time.Time, b audience.EpochBegan) {
 	r.EpochBegan = b
 	r.joined = r.joined || b.Joined
 	e.media.begin(now, b)
+	for _, leaf := range b.Removed {
+		delete(e.missing, author{b.Group, leaf})
+	}
 	for i := range r.Leaves {
 		r.Leaves[i].BaseKey = [32]byte{} // held once, where it is used
 	}
@@ -85,9 +86,13 @@ func (e *Groups) began(now time.Time, b audience.EpochBegan) {
 	members := make([]uint32, 0, len(b.Leaves))
 	for _, l := range b.Leaves {
 		members = append(members, l.Session)
+		e.runsSotto(now, l.Session)
 	}
 	slices.Sort(members)
-	e.judge(now, r)
+	e.judge(now)
+	if b.Place == 0 && e.gate.State() == StatePriv {
+		e.watching.rememberAt = now.Add(rememberTime) // those who are new as well
+	}
 	e.emit(RosterChanged{Group: b.Group, Epoch: b.Epoch, Direct: r.direct, Home: b.Place == 0, Members: members})
 	e.emit(KeysChanged{})
 }
@@ -96,6 +101,12 @@ func (e *Groups) lostGroup(now time.Time, l audience.Lost) {
 	e.media.drop(l.Group)
 	r := e.groupsOf[l.Group]
 	delete(e.groupsOf, l.Group)
+	for k := range e.missing {
+		if k.group == l.Group {
+			delete(e.missing, k)
+		}
+	}
+	e.judge(now)
 	home := l.Group == e.home
 	if home {
 		e.home = envelope.GroupID{}
@@ -103,44 +114,6 @@ func (e *Groups) lostGroup(now time.Time, l audience.Lost) {
 	e.emit(RosterChanged{Group: l.Group, Direct: r != nil && r.direct, Home: home})
 	if home && (l.Reason == audience.LostRemoved || l.Reason == audience.LostBroken) {
 		e.step(now, EventGroupLost, "the keys of this channel are lost")
-	}
-}
-
-// person is what is known of a session for trust.
-func (e *Groups) person(session uint32, id identity.PublicKey) trust.Person {
-	p := trust.Person{Identity: id}
-	if q := e.peers[session]; q != nil {
-		p.Name, p.CertHash, p.Registered, p.HasRegistered = q.Name, q.CertHash, q.Registered, q.HasRegistered
-	}
-	return p
-}
-
-// judge asks the Book about everybody in a group, before anything is sent to it
-// (§9.5).
-func (e *Groups) judge(now time.Time, r *roster) {
-	for _, l := range r.Leaves {
-		if l.Index == r.Own || e.watching.judged[l.Session] == l.Who.Identity {
-			continue
-		}
-		if e.watching.judged == nil {
-			e.watching.judged = map[uint32][32]byte{}
-		}
-		e.watching.judged[l.Session] = l.Who.Identity
-		p := e.person(l.Session, l.Who.Identity)
-		j := e.cfg.Book.Judge(e.cfg.Address, p)
-		if j.Verdict != trust.Changed {
-			e.cfg.Book.See(now, e.cfg.Address, p)
-			continue
-		}
-		e.watching.changed = append(e.watching.changed, p)
-		e.step(now, EventIdentity, j.Reason())
-	}
-	e.saveBook()
-}
-
-func (e *Groups) saveBook() {
-	if e.cfg.Book.Changed() {
-		e.emit(MemoryChanged{})
 	}
 }
 
@@ -200,6 +173,7 @@ func (e *Groups) agreementNotice(n audience.Notice) {
 		text = "There are two groups here that do not come together."
 	case audience.NoticeSecret:
 		text = "The typed secret is not the one of the group here."
+		e.watching.otherSecret = true
 	case audience.NoticeLocked:
 		text = by + " opened the group again."
 		if n.Locked {
@@ -217,6 +191,9 @@ func (e *Groups) agreementNotice(n audience.Notice) {
 func (e *Groups) label(session uint32) string {
 	if p := e.peers[session]; p != nil {
 		return p.Label
+	}
+	if name := e.names[session]; name != "" {
+		return name
 	}
 	return "somebody"
 }

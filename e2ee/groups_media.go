@@ -1,11 +1,11 @@
 package e2ee
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sotto-voip/sotto/audience"
 	"github.com/sotto-voip/sotto/envelope"
-	"github.com/sotto-voip/sotto/sframe"
 )
 
 // Life of media keys of groups (Sotto protocol §7.4, §12).
@@ -37,6 +37,7 @@ type mediaGroup struct {
 	spoke  time.Time     // our first frame in it; zero: none
 	size   int           // ladder step that our longest frame took (§7.3)
 	muted  bool          // we are a listener here
+	used   time.Time     // when the agreement was told that we speak in it (direct groups)
 }
 
 // mediaEpoch holds one epoch's keys.
@@ -88,9 +89,12 @@ func (m *media) begin(now time.Time, b audience.EpochBegan) {
 		if g.direct || l.Role == envelope.RoleListener {
 			continue
 		}
-		if before == nil || before.leaves[l.Session] == nil || before.leaves[l.Session].index != l.Index {
+		if before == nil || before.leaves[l.Session] == nil || before.leaves[l.Session].index != l.Index || slices.Contains(b.Removed, l.Index) {
 			m.homeOf[l.Session] = g
 		}
+	}
+	if before != nil && len(before.leaves) == 0 {
+		epoch.from = now // nobody was there to hear the old one
 	}
 	g.retire(now, b)
 	g.epochs = append(g.epochs, epoch)
@@ -111,11 +115,9 @@ func (g *mediaGroup) retire(now time.Time, b audience.EpochBegan) {
 			e.end = end
 		}
 		for session, l := range e.leaves {
-			for _, i := range b.Removed {
-				if l.index == i {
-					l.recv.erase()
-					delete(e.leaves, session)
-				}
+			if slices.Contains(b.Removed, l.index) {
+				l.recv.erase()
+				delete(e.leaves, session)
 			}
 		}
 	}
@@ -138,6 +140,13 @@ func (m *media) drop(id envelope.GroupID) {
 		if h == g {
 			delete(m.homeOf, s)
 		}
+	}
+}
+
+// erase forgets all groups.
+func (m *media) erase() {
+	for id := range m.groups {
+		m.drop(id)
 	}
 }
 
@@ -169,118 +178,4 @@ func (m *media) deadline() (at time.Time) {
 		}
 	}
 	return at
-}
-
-// ratchet is the base key of a step (§7.1).
-type ratchet struct {
-	step uint64
-	base [baseKeyLen]byte
-}
-
-// next is the ratchet one step on.
-func (r *ratchet) next() (ratchet, error) {
-	base, err := sframe.Ratchet(suite, r.base[:], baseKeyLen)
-	if err != nil {
-		return ratchet{}, err
-	}
-	n := ratchet{r.step + 1, [baseKeyLen]byte(base)}
-	clear(base)
-	return n, nil
-}
-
-// shortKID and longKID name an epoch and step (§7.2).
-func shortKID(epoch, step uint64) uint64 { return epoch%16<<4 | step%16 }
-
-func longKID(tag uint32, epoch, step uint64) uint64 {
-	return uint64(tag)<<16 | epoch%256<<8 | step%256
-}
-
-// kids are the two forms of the KID of a step; each has an SFrame key of its own,
-// and they share one counter.
-type kids struct{ short, long *sframe.Key }
-
-func (k *kids) get(r *ratchet, long bool, tag uint32, epoch uint64) (*sframe.Key, error) {
-	at, kid := &k.short, shortKID(epoch, r.step)
-	if long {
-		at, kid = &k.long, longKID(tag, epoch, r.step)
-	}
-	if *at == nil {
-		key, err := sframe.NewKey(suite, kid, r.base[:])
-		if err != nil {
-			return nil, err
-		}
-		*at = key
-	}
-	return *at, nil
-}
-
-// groupSend is our own voice in one epoch.
-type groupSend struct {
-	ratchet
-	leaf  uint32
-	keys  kids
-	ctr   uint64    // of this step
-	first time.Time // frame of this step; zero: none yet
-}
-
-// advance moves to the next step when this one has had its frames or its time.
-func (s *groupSend) advance(now time.Time) error {
-	if s.ctr < stepFrames && (s.first.IsZero() || now.Sub(s.first) < stepAge) {
-		return nil
-	}
-	n, err := s.next()
-	if err != nil {
-		return err
-	}
-	clear(s.base[:])
-	s.ratchet, s.keys, s.ctr, s.first = n, kids{}, 0, time.Time{}
-	return nil
-}
-
-func (s *groupSend) erase() {
-	clear(s.base[:])
-	s.keys = kids{}
-}
-
-// groupStep is one step of somebody's voice.
-type groupStep struct {
-	ratchet
-	keys   kids
-	replay replayFilter
-	first  time.Time
-}
-
-// groupRecv is somebody's voice in one epoch.
-type groupRecv struct {
-	cur, prev groupStep
-	prevEnd   time.Time // zero: there is no step before
-}
-
-func (r *groupRecv) erase() {
-	clear(r.cur.base[:])
-	clear(r.prev.base[:])
-	r.cur.keys, r.prev.keys = kids{}, kids{}
-	r.prevEnd = time.Time{}
-}
-
-// age moves on when 5 min have passed since the first frame of the step, without a
-// frame, and drops the step before when its time is over.
-func (r *groupRecv) age(now time.Time) error {
-	if !r.cur.first.IsZero() && now.Sub(r.cur.first) >= stepAge {
-		n, err := r.cur.next()
-		if err != nil {
-			return err
-		}
-		r.enter(groupStep{ratchet: n}, r.cur, r.cur.first.Add(stepAge))
-	}
-	if !r.prevEnd.IsZero() && !now.Before(r.prevEnd) {
-		clear(r.prev.base[:])
-		r.prev, r.prevEnd = groupStep{}, time.Time{}
-	}
-	return nil
-}
-
-func (r *groupRecv) enter(cur, prev groupStep, at time.Time) {
-	clear(r.cur.base[:])
-	r.cur, r.prev, r.prevEnd = cur, prev, at.Add(keepStep)
 }

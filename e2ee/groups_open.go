@@ -21,11 +21,14 @@ type Opened struct {
 //
 // ErrFuture means that the frame is of an epoch or group that has not begun here;
 // keep it for 600 ms and try again after KeysChanged. The other errors are the
-// sentinels of this package; f then has neither Opus nor position.
+// sentinels of this package; f then has neither Opus nor position. A presence in
+// voice is taken note of and is ErrNoKey: there is nothing to play. Drain Next
+// afterwards. Nothing is allocated, but at a new step and where a frame tells the
+// agreement something, if dst has the room.
 func (e *Groups) OpenVoice(dst []byte, now time.Time, session uint32, vk byte, rest []byte, f *Frame) (Opened, error) {
 	f.Opus, f.HasPosition, f.Position = nil, false, [3]float32{}
 	o, err := e.openVoice(dst, now, session, vk, rest, f)
-	if err != nil && err != ErrFuture {
+	if err != nil && err != ErrFuture && vk != envelope.VoicePresence {
 		e.stats.count(err)
 	}
 	return o, err
@@ -61,7 +64,6 @@ func (e *Groups) openVoice(dst []byte, now time.Time, session uint32, vk byte, r
 		return Opened{}, err
 	}
 	defer clear(plain)
-	e.proves(now, g, at, l)
 	opus, position, ok := parsePlaintext(plain)
 	if !ok {
 		return Opened{}, ErrMalformed
@@ -70,7 +72,9 @@ func (e *Groups) openVoice(dst []byte, now time.Time, session uint32, vk byte, r
 	if position != nil && e.context.value != nil {
 		f.Position, f.HasPosition = readPosition(position, at.positionTag(&e.context))
 	}
-	return Opened{Group: g.id, Direct: g.direct, Home: g.id == e.home}, nil
+	o := Opened{Group: g.id, Direct: g.direct, Home: g.id == e.home}
+	e.proves(now, g, at, l) // the last, for it can end the epoch
+	return o, nil
 }
 
 // proves tells the agreement that a member follows, now and then.
@@ -78,6 +82,15 @@ func (e *Groups) proves(now time.Time, g *mediaGroup, at *mediaEpoch, l *mediaLe
 	if at.end.IsZero() && (l.proved.IsZero() || now.Sub(l.proved) >= proofEvery) {
 		l.proved = now
 		e.aud.Handle(now, audience.Proof{Group: g.id, Epoch: at.number, Leaf: l.index})
+		e.used(now, g)
+		e.after(now)
+	}
+}
+
+// used tells the agreement that a direct group is spoken in.
+func (e *Groups) used(now time.Time, g *mediaGroup) {
+	if g.direct {
+		e.aud.Handle(now, audience.UseDirect{Group: g.id})
 	}
 }
 

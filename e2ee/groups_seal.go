@@ -28,13 +28,24 @@ func (e *Groups) SealVoice(dst []byte, now time.Time, limit int, f *Frame) ([]by
 }
 
 // SealDirect is SealVoice for a direct group: a whisper. It is an audience of its
-// own, so the channel's gate does not decide; ErrHeld means that the group is gone.
+// own, so the channel's gate does not decide; ErrHeld means that the group is gone,
+// or that somebody in it has a changed identity that the user has not accepted.
 func (e *Groups) SealDirect(dst []byte, now time.Time, limit int, f *Frame, group envelope.GroupID) ([]byte, error) {
 	g := e.media.groups[group]
-	if g == nil || !g.direct || e.watching.moving {
+	if g == nil || !e.mayDirect(group) {
 		return dst, ErrHeld
 	}
+	if now.Sub(g.used) >= proofEvery {
+		g.used = now
+		e.used(now, g) // what comes of it is for the next Handle
+	}
 	return e.seal(dst, now, limit, f, g)
+}
+
+// mayDirect reports whether something may be sent to a direct group.
+func (e *Groups) mayDirect(group envelope.GroupID) bool {
+	r := e.groupsOf[group]
+	return r != nil && r.direct && !r.suspect && !e.watching.moving
 }
 
 func (e *Groups) seal(dst []byte, now time.Time, limit int, f *Frame, g *mediaGroup) ([]byte, error) {

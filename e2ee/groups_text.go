@@ -34,7 +34,8 @@ type gap struct {
 // SealText encrypts a text to a group: the own channel's if group is zero. It
 // returns the object and its receivers. Errors are ErrHeld unless the gate lets
 // ciphertext out or the group is a direct one, audience.ErrWait for a second at
-// most while the group changes, ErrTextTooLong and ErrMalformed.
+// most while the group changes, ErrTextTooLong, and ErrMalformed for a scope that is
+// none, or a private text to a channel.
 func (e *Groups) SealText(now time.Time, group envelope.GroupID, t Text) (envelope.Object, []uint32, error) {
 	if !utf8.ValidString(t.HTML) || !t.addressed() {
 		return envelope.Object{}, nil, ErrMalformed
@@ -46,8 +47,12 @@ func (e *Groups) SealText(now time.Time, group envelope.GroupID, t Text) (envelo
 		if e.gate.Leave() != LeaveCiphertext {
 			return envelope.Object{}, nil, ErrHeld
 		}
+		if t.Scope == ScopePrivate {
+			return envelope.Object{}, nil, ErrMalformed // the whole channel would read it
+		}
 		group = e.home
-	} else if r := e.groupsOf[group]; r == nil || !r.direct || e.watching.moving {
+	} else if !e.mayDirect(group) {
+		e.askAgain()
 		return envelope.Object{}, nil, ErrHeld
 	}
 	if t.ID == ([16]byte{}) {
@@ -68,7 +73,8 @@ func (e *Groups) application(now time.Time, a audience.Application) {
 		return // verification and what later versions bring
 	}
 	body, err := envelope.ParseAppText(a.Data.Body)
-	if err != nil || !utf8.Valid(body.HTML) {
+	private := body.Scope == envelope.ScopePrivate
+	if err != nil || !utf8.Valid(body.HTML) || private && a.Place >= 0 {
 		e.stats.count(ErrMalformed)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sotto-voip/sotto/audience"
+	"github.com/sotto-voip/sotto/identity"
 )
 
 // localMove closes the gate before the move is under way, so that nothing said for
@@ -42,6 +43,7 @@ func (e *Groups) setWorld(now time.Time, world World) {
 		}
 	}
 	e.world, e.placed = world, true
+	e.judge(now)
 	e.aud.Handle(now, audience.World{Places: world.Places, People: e.sessions()})
 	e.drain(now)
 	switch {
@@ -59,6 +61,11 @@ func (e *Groups) setWorld(now time.Time, world World) {
 	case changed:
 		w.ownArrival, w.byServer = false, true
 		e.step(now, EventMoved, "the server changed who hears this channel")
+	}
+	if e.gate.State() == StateAlone && !w.moving {
+		if a := e.around(); a.hearers > 0 {
+			e.step(now, EventPeer, "somebody is here")
+		}
 	}
 }
 
@@ -84,12 +91,25 @@ func (e *Groups) setPeers(now time.Time, world World, arrived bool) {
 	}
 	for s := range e.peers {
 		if !here[s] {
+			e.keepName(s)
 			delete(e.peers, s)
-			delete(e.watching.judged, s)
 			people = true
 		}
 	}
 	if people && !arrived && e.gate.State() == StateClear && !e.watching.clearEnd.IsZero() {
 		e.step(now, EventClearOver, "the people here changed")
+	}
+}
+
+// keepName remembers how a member was named who is gone, until it is no member any
+// more: there are lines to say about it.
+func (e *Groups) keepName(session uint32) {
+	for s := range e.names {
+		if e.identityOf(s) == (identity.PublicKey{}) {
+			delete(e.names, s)
+		}
+	}
+	if e.identityOf(session) != (identity.PublicKey{}) && e.peers[session].Label != "" {
+		e.names[session] = e.peers[session].Label
 	}
 }

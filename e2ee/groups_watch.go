@@ -1,0 +1,323 @@
+package e2ee
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sotto-voip/sotto/trust"
+)
+
+// watching is what the gate's owner keeps in mind: the events of the table are
+// said once, when they happen.
+type watching struct {
+	ownArrival bool // that we are here is the user's own act, and nothing else since
+	moving     bool
+	target     uint32
+	moveEnd    time.Time
+	knownAt    time.Time // since when the regime is known
+	findEnd    time.Time // meant in StateFind; zero: the regime is not known yet
+	lateAt     time.Time // meant in StateHeld and StateClear
+	clearEnd   time.Time // of clear by the user; zero: not by the user
+	rememberAt time.Time // in StatePriv: when who is in the group is remembered
+	hello      bool      // in StateClear, everybody has Sotto: ask to be added
+	nobody     bool      // EventNobody was said of this emptiness
+	unheard    bool      // EventMembersLeft was said
+	without    int       // people without Sotto, when last looked
+	ready      readiness // that was said
+	want       bool      // that the agreement knows
+	heldSaid   bool
+	lineSaid   bool // in StateClear: that the server is worse than it was
+	byServer   bool
+	// otherSecret: the group here has another typed secret than ours.
+	otherSecret bool
+	judged      map[leafKey]judged
+	frames      uint64    // of presences in voice
+	now         time.Time // of the input that is handled
+}
+
+// readiness is what EventGroupReady was said for.
+type readiness struct {
+	state State
+	group [16]byte
+	epoch uint64
+}
+
+// findFrom starts the three seconds of Find when something can be found out.
+func (w *watching) findFrom(now time.Time) {
+	if w.knownAt.IsZero() {
+		w.knownAt = now
+	}
+	if w.findEnd.IsZero() {
+		w.findEnd = now.Add(findTime)
+	}
+}
+
+func (w *watching) deadline(e *Groups) (at time.Time) {
+	soonest := func(t time.Time) {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	if w.moving {
+		soonest(w.moveEnd)
+		return at
+	}
+	if !e.placed {
+		return at
+	}
+	switch e.gate.State() {
+	case StateFind:
+		soonest(w.findEnd)
+	case StateHeld:
+		soonest(w.lateAt)
+	case StateClear:
+		soonest(w.lateAt)
+		soonest(w.clearEnd)
+	case StatePriv:
+		soonest(w.rememberAt)
+	case StateOff, StateAsked, StateAlone, StateTyped:
+	}
+	for _, p := range e.peers {
+		if p.Hears && !p.sotto && !p.said {
+			soonest(w.shownBy(p))
+		}
+	}
+	return at
+}
+
+// shownBy is when somebody has had the time to show a sign of Sotto; zero: nobody
+// can yet.
+func (w *watching) shownBy(p *groupPeer) time.Time {
+	if w.knownAt.IsZero() {
+		return time.Time{}
+	}
+	if p.since.Before(w.knownAt) {
+		return w.knownAt.Add(enterTime)
+	}
+	return p.since.Add(enterTime)
+}
+
+// around is who hears us, as the gate needs it.
+type around struct{ hearers, sotto, without int }
+
+func (e *Groups) around() (a around) {
+	for _, p := range e.peers {
+		if !p.Hears {
+			continue
+		}
+		a.hearers++
+		if p.sotto {
+			a.sotto++
+		} else {
+			a.without++
+		}
+	}
+	return a
+}
+
+// knownWithout reports whether somebody hears who had the time to show a sign of
+// Sotto and has not.
+func (e *Groups) knownWithout() bool {
+	for _, p := range e.peers {
+		if p.Hears && !p.sotto && p.said {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Groups) facts() Facts {
+	a := e.around()
+	return Facts{
+		Groups: true, Require: e.cfg.Policy == PolicyRequire, Moving: e.watching.moving || !e.placed,
+		Sticky: e.sticky(), OwnArrival: e.watching.ownArrival,
+		Closure: e.groupsOf[e.home] != nil, AllSotto: a.hearers > 0 && a.without == 0,
+	}
+}
+
+// sticky asks the memory about this channel and everybody who hears (§11).
+func (e *Groups) sticky() bool {
+	if !e.placed {
+		return true
+	}
+	var people []trust.Person
+	for s, p := range e.peers {
+		if p.Hears {
+			people = append(people, e.person(s, e.identityOf(s)))
+		}
+	}
+	_, ok := e.cfg.Book.Sticky(e.watching.now, e.cfg.Address, e.world.Channel, people)
+	return ok
+}
+
+// settle says the events that have come about, and keeps the agreement's wish.
+func (e *Groups) settle(now time.Time) {
+	w := &e.watching
+	w.now = now
+	if w.moving && !now.Before(w.moveEnd) {
+		// We are where we were, and so is what binds the gate.
+		w.moving = false
+		w.ownArrival = w.ownArrival && e.gate.Memory() == MemoryFree
+		e.step(now, EventConnect, "the move did not come about")
+	}
+	if e.placed && !w.moving {
+		e.look(now)
+	}
+	e.wish(now)
+}
+
+// look compares the audience with what was said of it.
+func (e *Groups) look(now time.Time) {
+	w := &e.watching
+	a := e.around()
+	if a.hearers == 0 {
+		if !w.nobody {
+			e.step(now, EventNobody, "nobody else hears you")
+			w.nobody = true
+		}
+	} else {
+		w.nobody = false
+	}
+	e.lookEntered(now)
+	if w.without > 0 && a.without == 0 && a.hearers > 0 {
+		e.step(now, EventWithoutLeft, "everybody here has Sotto now")
+	}
+	w.without = a.without
+	e.lookServer(now)
+	e.lookPeople(now)
+	e.lookFind(now, a)
+	e.lookGroup(now, a)
+	switch e.gate.State() {
+	case StateHeld, StateClear:
+		if !w.lateAt.IsZero() && !now.Before(w.lateAt) {
+			w.lateAt = time.Time{}
+			e.step(now, EventLate, "the keys are still not ready")
+		}
+	case StatePriv:
+		e.remember(now)
+	case StateFind, StateOff, StateAsked, StateAlone, StateTyped:
+	}
+	if e.gate.State() == StateClear && !w.clearEnd.IsZero() && !now.Before(w.clearEnd) {
+		e.step(now, EventClearOver, "30 minutes of speaking in clear are over")
+	}
+	e.sayHeld()
+}
+
+// lookEntered says who has come without Sotto, once it had its time to show it.
+func (e *Groups) lookEntered(now time.Time) {
+	for _, s := range e.sessions() {
+		p := e.peers[s]
+		if !p.Hears || p.sotto || p.said {
+			continue
+		}
+		if at := e.watching.shownBy(p); at.IsZero() || now.Before(at) {
+			continue
+		}
+		p.said = true
+		e.step(now, EventEnters, p.Label+" has no Sotto")
+	}
+}
+
+func (e *Groups) sessions() []uint32 {
+	out := make([]uint32, 0, len(e.peers))
+	for s := range e.peers {
+		out = append(out, s)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// lookFind ends Find.
+func (e *Groups) lookFind(now time.Time, a around) {
+	if e.gate.State() != StateFind || a.hearers == 0 {
+		return
+	}
+	over := !e.watching.findEnd.IsZero() && !now.Before(e.watching.findEnd)
+	switch {
+	case a.without == 0:
+		e.step(now, EventFindEnds, "everybody here has Sotto")
+	case over:
+		e.step(now, EventFindWithout, e.withoutSotto()+" without Sotto")
+	}
+}
+
+// withoutSotto names who hears and has shown no sign of Sotto.
+func (e *Groups) withoutSotto() string {
+	var list []uint32
+	for _, s := range e.sessions() {
+		if p := e.peers[s]; p.Hears && !p.sotto {
+			list = append(list, s)
+		}
+	}
+	if len(list) == 1 {
+		return e.labels(list) + " is here"
+	}
+	return e.labels(list) + " are here"
+}
+
+// follows reports whether somebody else is known to have the keys: whoever was in
+// the group that we joined, or has shown it since. Who was just added has not got
+// its Welcome yet, and would miss what is said.
+func (r *roster) follows(others int) bool {
+	return r.joined || r.health.Group == r.Group && len(r.health.Unconfirmed) < others
+}
+
+// lookGroup says when the group is ready, and when its others are gone.
+func (e *Groups) lookGroup(now time.Time, a around) {
+	w := &e.watching
+	r := e.groupsOf[e.home]
+	if r == nil {
+		w.ready = readiness{}
+		return
+	}
+	others := 0
+	for _, l := range r.Leaves {
+		if p := e.peers[l.Session]; p != nil && p.Hears {
+			others++
+		}
+	}
+	if others == 0 {
+		if a.hearers > 0 && e.gate.State() == StatePriv && !w.unheard {
+			w.unheard = true
+			e.step(now, EventMembersLeft, "the last other member left")
+		}
+		return
+	}
+	w.unheard = false
+	if e.gate.State() == StatePriv {
+		w.ready = readiness{}
+		return
+	}
+	if !r.follows(others) {
+		return
+	}
+	if len(r.health.Overdue) > 0 || r.suspect || !e.wants() {
+		// "Remove overdue" and a changed identity are answered first; and who has
+		// just gone clear is about to leave the group.
+		return
+	}
+	is := readiness{e.gate.State(), r.Group, r.Epoch}
+	if is == w.ready {
+		return
+	}
+	w.ready = is
+	e.step(now, EventGroupReady, "the keys are ready")
+	if e.gate.State() == StatePriv {
+		w.ready = readiness{}
+	}
+}
+
+// sayHeld says once that the microphone is held.
+func (e *Groups) sayHeld() {
+	w := &e.watching
+	if e.gate.State() != StateHeld || w.heldSaid {
+		return
+	}
+	w.heldSaid = true
+	if w.byServer {
+		w.byServer = false
+		e.emit(Notice{NoticeMoved, "The server changed who can hear you. Keys are being prepared; your microphone is held."})
+	} else {
+		e.emit(Notice{NoticeHeld, "Keys are being prepared; your microphone is held."})
+	}
+}
