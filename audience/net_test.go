@@ -70,6 +70,8 @@ type person struct {
 	tick    int
 	fifo    time.Time // nothing arrives before what was sent earlier
 
+	outgoing time.Time // the same towards the server
+
 	groups  map[envelope.GroupID]audience.EpochBegan
 	history []audience.EpochBegan
 	notices []audience.Notice
@@ -403,7 +405,12 @@ func (p *person) drain() {
 // relay is the server: one order for all, the sender's echo among it.
 func (h *hall) relay(p *person, out audience.Send) {
 	m := p.m
-	h.at(h.delay(), func() {
+	arrival := h.now.Add(h.delay())
+	if arrival.Before(p.outgoing) {
+		arrival = p.outgoing // a connection is a stream
+	}
+	p.outgoing = arrival
+	h.at(arrival.Sub(h.now), func() {
 		if h.people[p.session] != p || p.m != m {
 			return // it was still on its way when p was gone
 		}
