@@ -69,7 +69,6 @@ func (m *Machine) receivedApplication(now time.Time, g *group, q *peer, msg *mls
 		m.hear(now, g, l)
 		l.behindAt = time.Time{}
 	}
-	g.usedAt = now
 	if data.Type == envelope.AppLeave {
 		if !l.leaving {
 			l.leaving, l.gone = true, now
@@ -77,6 +76,7 @@ func (m *Machine) receivedApplication(now time.Time, g *group, q *peer, msg *mls
 		}
 		return
 	}
+	g.usedAt = now
 	m.emit(Application{
 		Group: g.id, Place: g.index(), Epoch: a.Epoch, Leaf: l.index, Session: l.session(), Who: l.who, Data: data,
 	})

@@ -67,6 +67,7 @@ type leaf struct {
 	key      []byte
 	added    time.Time
 	assumed  time.Time // when we joined and found it there: counts for ranks only
+	proved   bool      // gave a sign of life once
 	heard    time.Time // last proof of a current epoch; zero: none yet
 	gone     time.Time // since when the server shows it gone; zero: it is here
 	leaving  bool      // it said so
@@ -80,7 +81,7 @@ type leaf struct {
 // silent reports whether a leaf never gave a sign of life though it had the time:
 // its Welcome was lost, or it did not want it any more.
 func (m *Machine) silent(now time.Time, l *leaf) bool {
-	return l.heard.IsZero() && m.reached(now, latest(l.added, l.assumed).Add(m.silence()))
+	return !l.proved && m.reached(now, latest(l.added, l.assumed).Add(m.silence()))
 }
 
 func (m *Machine) silence() time.Duration {
@@ -283,7 +284,8 @@ func (m *Machine) runGroups(now time.Time) {
 		m.runHealing(now, g)
 		m.runPast(now, g)
 		m.tellHealth(now, g)
-		if g.kind == envelope.AudienceDirect && m.reached(now, g.usedAt.Add(directIdle)) {
+		idle := g.kind == envelope.AudienceDirect && m.reached(now, g.usedAt.Add(directIdle))
+		if idle || g.kind == envelope.AudienceDirect && g.alone() && g.epoch() > 0 { // or nobody else is left
 			m.sayLeave(now, g)
 			m.drop(g, LostIdle, 0)
 		}

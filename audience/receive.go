@@ -67,6 +67,10 @@ func (m *Machine) receivedMessage(now time.Time, q *peer, o envelope.Object, bul
 			m.stats.Limited++
 			return
 		}
+		if g.bySession(q.session) == nil {
+			m.stats.Unknown++ // a member added in a Commit that we miss; others have it too
+			return
+		}
 		w := waiting{epoch: msg.Private.Epoch, ref: o.Ref(), object: o, message: msg, from: q.session, at: now}
 		if bulk && m.regime == RegimeEcho {
 			m.receivedBody(now, g, q, w)
