@@ -170,6 +170,11 @@ func (m *Machine) hear(now time.Time, g *group, l *leaf) {
 	if now.After(l.heard) {
 		l.heard = now
 	}
+	if q := m.peers[l.session()]; q != nil && g.place != nil && !l.leaving {
+		if w := q.wish(now, g.place, l.ext.Role); w != nil && w.Reason == envelope.HelloJoin {
+			q.forget(g.place, l.ext.Role) // it is in, and what it asked for before is done
+		}
+	}
 }
 
 // proof: a frame of a member opened under our epoch's keys.
