@@ -12,7 +12,7 @@
 // # Regimes
 //
 // A server is probed instead of believed. One Probe, a plugin message to
-// ourselves, leaves after ServerSync and another two seconds later, together
+// ourselves, leaves after ServerSync and another one second later, together
 // with one in private text:
 //
 //	            own plugin Probe comes back

@@ -11,7 +11,7 @@ import (
 // probeWait passes between the two Probes, and again before their silence is
 // an answer.
 const (
-	probeWait = 2 * time.Second
+	probeWait = time.Second
 	maxProbes = 2
 )
 
