@@ -204,7 +204,7 @@ func (m *Machine) commit(now time.Time, g *group, n needs) {
 		if old != nil && !removed[old.index] && !mayReplace(old, w.hello) {
 			continue
 		}
-		if g.ext.Admission != envelope.AdmitPresent && old == nil && (m.cfg.Admit == nil || !m.cfg.Admit(w.who)) {
+		if g.ext.Admission != envelope.AdmitPresent && (old == nil || old.who.Identity != w.who.Identity) && (m.cfg.Admit == nil || !m.cfg.Admit(w.who)) {
 			m.emit(Notice{Code: NoticeNotAdded, Place: g.index(), Session: q.session})
 			q.forget(g.place, w.leaf.Role)
 			continue
@@ -316,15 +316,32 @@ func (m *Machine) dropHellos(g *group) {
 
 // sendCommit sends a Commit in the order: itself, or where it is too long for
 // that its body beside the order first and then a Ref (§6.2). The token is that of
-// what is ordered.
+// what is under way.
 func (m *Machine) sendCommit(g *group, to []uint32, o envelope.Object, epoch uint64, priority Priority) uint64 {
-	why := sent{purpose: forCommit, group: g.id, epoch: epoch}
 	if m.regime != RegimeEcho || len(o.Body) <= maxOrdered {
-		return m.send(to, o, priority, false, why)
+		return m.send(to, o, priority, false, sent{purpose: forCommit, group: g.id, epoch: epoch})
 	}
-	m.send(to, o, priority, true, sent{})
-	ref := envelope.RefObject{Ref: o.Ref(), Kind: o.Kind, Size: uint32(len(o.Body)), Group: g.id, Epoch: epoch}
-	return m.send(to, envelope.Object{Kind: envelope.KindRef, Body: ref.Append(nil)}, priority, false, why)
+	return m.send(to, o, priority, true, sent{purpose: forBody, group: g.id, epoch: epoch, priority: priority})
+}
+
+// bodySent: the body of our Commit has left, so that its Ref finds it there: who
+// waits for a body stops the order. Where the carrier had to send it in the order,
+// it has its place already.
+func (m *Machine) bodySent(now time.Time, g *group, token uint64, why sent, ordered bool) {
+	w := g.pending
+	if w == nil || w.token != token {
+		return
+	}
+	if ordered {
+		m.ownEcho(now, g, token)
+		return
+	}
+	ref := envelope.RefObject{Ref: w.ref, Kind: w.object.Kind, Size: uint32(len(w.object.Body)), Group: g.id, Epoch: w.epoch}
+	w.token = m.send(g.sessions(), envelope.Object{Kind: envelope.KindRef, Body: ref.Append(nil)}, why.priority, false,
+		sent{purpose: forCommit, group: g.id, epoch: w.epoch})
+	if w.token == 0 {
+		m.takeOwn(now, g) // none of them is on the server any more
+	}
 }
 
 // ownEcho: our Commit came back, first in the order for its epoch.

@@ -2,6 +2,7 @@ package audience
 
 import (
 	"bytes"
+	"slices"
 	"time"
 
 	"github.com/sotto-voip/sotto/envelope"
@@ -28,6 +29,18 @@ func (f *foreign) weight(p *place) int {
 		}
 	}
 	return n
+}
+
+// speakers are the sessions that are present here and speak for the group.
+func (f *foreign) speakers(p *place) []uint32 {
+	var out []uint32
+	for s := range f.sessions {
+		if _, ok := p.hearer(s); ok {
+			out = append(out, s)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // forgets reports whether nobody here speaks for the group.
@@ -123,7 +136,8 @@ func (m *Machine) runForeign(now time.Time, p *place) {
 	if g == nil || f == nil || !m.wantsIn(p) {
 		return
 	}
-	if !outweighs(f.weight(p), f.id, m.weight(now, g), g.id) {
+	if g.ext.Flags&envelope.FlagLocked != 0 || !outweighs(f.weight(p), f.id, m.weight(now, g), g.id) {
+		// A locked group is where its members want to be.
 		f.moveAt = time.Time{}
 		return
 	}

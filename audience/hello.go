@@ -158,6 +158,10 @@ func (m *Machine) sayHello(now time.Time, p *place, reason envelope.HelloReason,
 		return // others would ignore it (§12)
 	}
 	p.helloAt = now
+	if f := p.heaviest(); f != nil && p.group == nil && toAll {
+		// One group is asked, not all: two that add us would each count on us.
+		to = f.speakers(p)
+	}
 	tries, placed := 0, time.Time{}
 	if p.joining != nil {
 		// A Hello said again keeps the time of the first (§4).

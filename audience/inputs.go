@@ -74,9 +74,13 @@ type Proof struct {
 	Leaf  uint32
 }
 
-// Delivered says that the carrier is done with a Send: in regimes with an echo
-// the server put it at this place in the order.
-type Delivered struct{ Token uint64 }
+// Delivered says that the carrier is done with a Send. In regimes with an echo the
+// server put what is not Bulk at this place in the order; Ordered says the same of
+// something Bulk that the carrier had to send that way.
+type Delivered struct {
+	Token   uint64
+	Ordered bool
+}
 
 // Failed says that the carrier gave a Send up.
 type Failed struct{ Token uint64 }

@@ -41,7 +41,7 @@ const (
 	presenceSoonMin = 200 * time.Millisecond // in voice, after somebody unknown came (§1.4)
 	presenceSoonMax = time.Second
 	presenceEvery   = 5 * time.Second        // in voice (§1.4)
-	gather          = 50 * time.Millisecond  // before a Hello goes to who was seen, in E
+	gather          = 200 * time.Millisecond // before a Hello goes to who was seen, in E
 	gatherText      = 700 * time.Millisecond // and where it is a text
 	foundAfter      = time.Second            // after the own Hello took its place (§4)
 	foundStep       = 2 * time.Second

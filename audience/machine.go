@@ -108,7 +108,7 @@ func (m *Machine) Handle(now time.Time, in Input) {
 	case Proof:
 		m.proof(now, in)
 	case Delivered:
-		m.delivered(now, in.Token)
+		m.delivered(now, in.Token, in.Ordered)
 	case Failed:
 		m.failed(now, in.Token)
 	case OpenDirect:
@@ -207,6 +207,8 @@ type sent struct {
 	group   envelope.GroupID
 	epoch   uint64
 	place   *place
+
+	priority Priority // of the Ref that follows
 }
 
 type purpose uint8
@@ -215,6 +217,7 @@ const (
 	forNothing purpose = iota // nobody waits for it
 	forHello
 	forCommit
+	forBody // of a Commit, whose Ref follows
 )
 
 // send hands an object to the carrier. Without receivers nothing is sent.
@@ -233,7 +236,7 @@ func (m *Machine) send(to []uint32, o envelope.Object, p Priority, bulk bool, wh
 
 // delivered: the carrier is done with a Send; where there is an order, this is
 // the place of our own object in it.
-func (m *Machine) delivered(now time.Time, token uint64) {
+func (m *Machine) delivered(now time.Time, token uint64, ordered bool) {
 	why, ok := m.tokens[token]
 	if !ok {
 		return
@@ -245,6 +248,10 @@ func (m *Machine) delivered(now time.Time, token uint64) {
 	case forCommit:
 		if g := m.groups[why.group]; g != nil {
 			m.ownEcho(now, g, token)
+		}
+	case forBody:
+		if g := m.groups[why.group]; g != nil {
+			m.bodySent(now, g, token, why, ordered)
 		}
 	}
 }
@@ -258,7 +265,7 @@ func (m *Machine) failed(now time.Time, token uint64) {
 	switch why.purpose {
 	case forHello:
 		m.helloPlaced(now, why.place, token) // it may have arrived; retries go on by the clock
-	case forCommit:
+	case forCommit, forBody:
 		if g := m.groups[why.group]; g != nil {
 			m.commitFailed(now, g, token)
 		}

@@ -123,7 +123,7 @@ func (m *Machine) receivedPresence(now time.Time, q *peer, body []byte) {
 		m.stats.Malformed++
 		return
 	}
-	if !q.hellos.take(now) {
+	if !q.presences.take(now) {
 		m.stats.Limited++
 		return
 	}
@@ -145,7 +145,7 @@ func (m *Machine) meet(now time.Time, q *peer) {
 // heardPresence is the same in voice. Text may go to that session from now on.
 func (m *Machine) heardPresence(now time.Time, from uint32) {
 	q := m.peers[from]
-	if q == nil || m.session == 0 || !q.hellos.take(now) {
+	if q == nil || m.session == 0 || !q.presences.take(now) {
 		return
 	}
 	m.meet(now, q)

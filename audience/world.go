@@ -47,16 +47,17 @@ func (p *place) hasChannel(c uint32) bool {
 
 // peer is somebody else on the server.
 type peer struct {
-	session  uint32
-	sotto    bool
-	since    time.Time            // first seen here
-	answerAt time.Time            // our answer to its Presence; zero: none due
-	beacon   bool                 // the answer is a Beacon
-	answered time.Time            // the last one
-	repeats  bucket               // answers to who was known already
-	wishes   map[helloSlot]*hello // to be added, by where
-	hellos   bucket
-	beacons  bucket
+	session   uint32
+	sotto     bool
+	since     time.Time            // first seen here
+	answerAt  time.Time            // our answer to its Presence; zero: none due
+	beacon    bool                 // the answer is a Beacon
+	answered  time.Time            // the last one
+	repeats   bucket               // answers to who was known already
+	wishes    map[helloSlot]*hello // to be added, by where
+	hellos    bucket
+	presences bucket
+	beacons   bucket
 }
 
 // setWorld takes over who is where.
@@ -68,9 +69,10 @@ func (m *Machine) setWorld(now time.Time, w World) {
 	for _, s := range w.People {
 		if m.peers[s] == nil {
 			m.peers[s] = &peer{session: s, since: now,
-				hellos:  bucket{rate: helloEvery, burst: helloBurst},
-				beacons: bucket{rate: time.Second / 2, burst: 6},
-				repeats: bucket{rate: answerRepeat, burst: 3},
+				hellos:    bucket{rate: helloEvery, burst: helloBurst},
+				presences: bucket{rate: helloEvery, burst: 2 * helloBurst}, // one in voice is three packets
+				beacons:   bucket{rate: time.Second / 2, burst: 6},
+				repeats:   bucket{rate: answerRepeat, burst: 3},
 			}
 		}
 	}

@@ -24,7 +24,7 @@ func (e *Groups) Handle(now time.Time, in Input) {
 	case Received:
 		e.aud.Handle(now, audience.Received{From: in.From, Object: in.Object, Bulk: in.Bulk})
 	case Delivered:
-		e.aud.Handle(now, audience.Delivered{Token: in.Token})
+		e.aud.Handle(now, audience.Delivered{Token: in.Token, Ordered: in.Ordered})
 	case Failed:
 		e.aud.Handle(now, audience.Failed{Token: in.Token})
 	case HeardPresence:
