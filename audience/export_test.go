@@ -24,7 +24,7 @@ func (m *Machine) Sizes() map[string]int {
 		most("branches", len(g.heal.views))
 		most("reports", len(g.reports))
 		for _, r := range g.reports {
-			most("reporters", len(r))
+			most("reporters", len(r.by))
 		}
 	}
 	for _, p := range m.places {

@@ -52,7 +52,7 @@ type group struct {
 	want      *behind
 	heal      healing
 	health    Health
-	reports   map[envelope.Ref][]uint32
+	reports   map[envelope.Ref]*reported
 	reportSeq uint32
 
 	usedAt time.Time // direct groups
@@ -194,7 +194,7 @@ func (m *Machine) install(now time.Time, mg *mls.Group, p *place, joined bool) *
 	g := &group{
 		id: envelope.GroupID(mg.ID()), mls: mg, suite: mg.CipherSuite(), ext: ext,
 		kind: ext.Audience, anchor: ext.Anchor, place: p, own: uint32(mg.OwnIndex()),
-		leaves: map[uint32]*leaf{}, reports: map[envelope.Ref][]uint32{},
+		leaves: map[uint32]*leaf{}, reports: map[envelope.Ref]*reported{},
 		renewed: now, usedAt: now, budget: bucket{rate: time.Second / commitsPerSec, burst: 2 * commitsPerSec},
 		reportSeq: 0, beaconSeq: m.seqs[envelope.GroupID(mg.ID())], health: Health{Groups: 1},
 	}

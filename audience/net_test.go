@@ -82,6 +82,7 @@ type person struct {
 	health  map[envelope.GroupID]audience.Health
 	secrets [][]byte
 	admits  bool
+	server  [32]byte // the certificate that it sees
 }
 
 type event struct {
@@ -186,15 +187,18 @@ func (h *hall) newPerson(channel uint32) *person {
 
 // connect gives p a new session. What it knew is gone.
 func (h *hall) connect(p *person) {
+	if p.server == [32]byte{} {
+		p.server = server
+	}
 	p.session, p.up = h.nextID, true
 	p.name = fmt.Sprint("p", p.session)
 	h.nextID++
 	p.groups, p.health = map[envelope.GroupID]audience.EpochBegan{}, map[envelope.GroupID]audience.Health{}
 	p.ready, p.failed = map[uint64]envelope.GroupID{}, map[uint64][]uint32{}
 	cfg := audience.Config{
-		Server: server, Suites: h.suites,
+		Server: p.server, Suites: h.suites,
 		Statement: func(key []byte, session uint32) ([]byte, error) {
-			return statement(p.identity, p.device, key, server, session), nil
+			return statement(p.identity, p.device, key, p.server, session), nil
 		},
 		Verify: verifyStatement,
 		Admit:  func(audience.Who) bool { return p.admits },

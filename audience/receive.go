@@ -1,6 +1,7 @@
 package audience
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sotto-voip/sotto/envelope"
@@ -101,40 +102,62 @@ func (m *Machine) receivedReport(now time.Time, q *peer, body []byte) {
 		m.stats.Unverified++
 		return
 	}
-	if len(g.reports) >= maxHistory && g.reports[r.Commit] == nil {
-		clear(g.reports)
-	}
-	for _, s := range g.reports[r.Commit] {
-		if s == q.session {
-			return
-		}
-	}
-	g.reports[r.Commit] = append(g.reports[r.Commit], q.session)
-	if len(g.reports[r.Commit]) != 2 {
+	c := g.reported(r.Commit)
+	if slices.Contains(c.by, q.session) {
 		return
 	}
-	for _, c := range g.log {
-		if c.ref == r.Commit {
-			m.emit(Notice{Code: NoticeBlamed, Place: g.index(), Session: c.author})
-			return
-		}
-	}
-	m.emit(Notice{Code: NoticeBlamed, Place: g.index()})
+	c.by = append(c.by, q.session)
+	m.blame(g, r.Commit, c)
 }
 
-// report tells the others that we skip a Commit, once for each.
-func (m *Machine) report(now time.Time, g *group, w waiting, author uint32) {
-	m.stats.Invalid++
-	m.emit(Notice{Code: NoticeBadCommit, Place: g.index(), Session: author})
-	for _, s := range g.reports[w.ref] {
-		if s == m.session {
-			return
+// reported is a Commit that members could not process, and who they are.
+type reported struct {
+	author uint32 // session, if we know it
+	by     []uint32
+}
+
+func (g *group) reported(ref envelope.Ref) *reported {
+	c := g.reports[ref]
+	if c == nil {
+		if len(g.reports) >= maxHistory {
+			clear(g.reports)
+		}
+		c = &reported{}
+		g.reports[ref] = c
+		for _, l := range g.log {
+			if l.ref == ref {
+				c.author = l.author
+			}
 		}
 	}
-	if len(g.reports) >= maxHistory && g.reports[w.ref] == nil {
-		clear(g.reports)
+	return c
+}
+
+// blame names the author of a Commit that two members report.
+func (m *Machine) blame(g *group, ref envelope.Ref, c *reported) {
+	if len(c.by) == 2 {
+		m.emit(Notice{Code: NoticeBlamed, Place: g.index(), Session: c.author})
 	}
-	g.reports[w.ref] = append(g.reports[w.ref], m.session)
+}
+
+// report tells the others that we skip a Commit, once for each. Where its author
+// cannot be read from it, that is whom the server names, unless we asked for it.
+func (m *Machine) report(now time.Time, g *group, w waiting, author uint32) {
+	m.stats.Invalid++
+	if len(g.heal.views) > 0 {
+		return // of the other branch, and nobody's fault among us
+	}
+	c := g.reported(w.ref)
+	if slices.Contains(c.by, m.session) {
+		return
+	}
+	if author == 0 && g.want == nil && g.bySession(w.from) != nil {
+		author = w.from
+	}
+	c.author = author
+	m.emit(Notice{Code: NoticeBadCommit, Place: g.index(), Session: author})
+	c.by = append(c.by, m.session)
+	m.blame(g, w.ref, c)
 	g.reportSeq++
 	r := envelope.Report{Group: g.id, Epoch: w.epoch, Commit: w.ref, Reason: 1, Leaf: g.own, Seq: g.reportSeq}
 	var err error
