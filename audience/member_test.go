@@ -321,6 +321,15 @@ func TestCrash(t *testing.T) {
 				h.leave(all[i], i%2 == 0)
 				d := h.until(15*time.Second, "out", func() bool { return together(all[i+1:]...) })
 				t.Logf("out after %v", d)
+				if regime != audience.RegimeNoEcho && d > 300*time.Millisecond {
+					t.Errorf("out after %v", d)
+				}
+				// Voice goes over at once after a Remove, and later after an Update.
+				e, _ := all[4].home()
+				if d := e.Switch.Sub(h.now); d > 0 {
+					t.Errorf("voice goes over in %v", d)
+				}
+				h.run(2 * time.Second)
 			}
 		})
 	}

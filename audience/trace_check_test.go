@@ -22,8 +22,12 @@ func (tr *trace) began(p *person, e audience.EpochBegan) {
 	if own < 0 || e.Leaves[own].Session != p.session || e.Leaves[own].Who.Identity != p.identity || e.Leaves[own].Who.Device != p.device {
 		tr.fail("%s holds keys of %x/%d where it is no member", p.name, e.Group[:4], e.Epoch)
 	}
-	seen := map[uint32]bool{}
+	seen, keys := map[uint32]bool{}, map[[32]byte]bool{e.Context: true, e.Code: true}
 	for _, l := range e.Leaves {
+		if keys[l.BaseKey] {
+			tr.fail("%x/%d uses a key twice", e.Group[:4], e.Epoch)
+		}
+		keys[l.BaseKey] = true
 		if seen[l.Session] {
 			tr.fail("%x/%d has session %d twice", e.Group[:4], e.Epoch, l.Session)
 		}

@@ -50,6 +50,16 @@ var validity = []struct {
 	{name: "its own leaf in another channel", make: func(x *hostile) mls.CommitOptions {
 		return x.leaf(func(l *envelope.SottoLeaf) { l.Channel = 4 })
 	}},
+	{name: "its own leaf with another signature key", bad: true, make: func(x *hostile) mls.CommitOptions {
+		o := x.leaf(func(*envelope.SottoLeaf) {})
+		key, err := mls.GenerateSignatureKey(x.g.CipherSuite())
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		o.Profile.SignatureKey = key
+		o.Profile.Credential = mls.BasicCredential(statement(x.identity, x.device, key.Public(), server, x.session))
+		return o
+	}},
 	{name: "a PSK where none is required", bad: true, make: func(x *hostile) mls.CommitOptions { return x.one(x.psk([]byte("0123456789abcdef"))) }},
 	{name: "an Add without the PSK", bad: true, psk: true, make: func(x *hostile) mls.CommitOptions { return x.one(x.add(90, nil)) }},
 	{name: "an Add with another PSK", bad: true, psk: true, make: func(x *hostile) mls.CommitOptions {
