@@ -78,7 +78,7 @@ func TestForgedHello(t *testing.T) {
 	h, all := meeting(t, 131, audience.RegimeEcho, mls.InsecureSuite(t), 2)
 	h.run(15 * time.Second)
 	carol := h.arrive(3)
-	hello := carol.capture(envelope.KindHello, 300*time.Millisecond)
+	hello := carol.capture(envelope.KindHello, 600*time.Millisecond)
 	if hello.Kind == 0 {
 		t.Fatal("no Hello")
 	}

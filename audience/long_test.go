@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"strconv"
 	"testing"
-	"testing/cryptotest"
 	"time"
 
 	"github.com/sotto-voip/sotto/audience"
@@ -27,7 +26,6 @@ func TestLong(t *testing.T) {
 	if testing.Short() {
 		t.Skip("hours of virtual time")
 	}
-	cryptotest.SetGlobalRandom(t, 1)
 	h := newHall(t, 120, audience.RegimeEcho, audience.SuiteClassic)
 	h.meddle = func(_, _ uint32, _ envelope.Object) []time.Duration {
 		if h.rng.IntN(20) == 0 {

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/cryptotest"
 	"time"
 
 	"github.com/sotto-voip/sotto/audience"
@@ -108,6 +109,9 @@ func (e *events) Pop() any {
 }
 
 func newHall(t testing.TB, seed uint64, regime audience.Regime, suites ...mls.CipherSuite) *hall {
+	if t, ok := t.(*testing.T); ok {
+		cryptotest.SetGlobalRandom(t, seed)
+	}
 	h := &hall{
 		t: t, now: start, rng: rand.New(rand.NewPCG(seed, 1)), regime: regime, suites: suites,
 		people: map[uint32]*person{}, nextID: 1, sent: map[envelope.Kind]int{},

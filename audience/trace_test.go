@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"testing"
-	"testing/cryptotest"
 	"time"
 
 	"github.com/sotto-voip/sotto/audience"
@@ -78,7 +77,6 @@ func suiteOf(seed uint64, insecure mls.CipherSuite) mls.CipherSuite {
 
 func newTrace(t *testing.T, seed uint64) *trace {
 	suite := suiteOf(seed, mls.InsecureSuite(t))
-	cryptotest.SetGlobalRandom(t, seed)
 	list := []audience.Regime{audience.RegimeEcho, audience.RegimeEcho, audience.RegimeEcho, audience.RegimeTextEcho, audience.RegimeNoEcho}
 	tr := &trace{
 		hall: newHall(t, seed, list[seed%5], suite), name: seed, sum: sha256.New(), worlds: map[uint32]int{},
