@@ -207,6 +207,9 @@ func (m *Machine) install(now time.Time, mg *mls.Group, p *place, joined bool) *
 	for _, l := range g.leaves {
 		if joined {
 			l.assumed = now
+			if q := m.peers[l.session()]; q != nil && p != nil {
+				q.forget(p, l.ext.Role) // it is in: what it asked for before is done
+			}
 		}
 	}
 	m.watch(now, g)
