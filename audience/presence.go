@@ -61,19 +61,34 @@ func (m *Machine) runVoicePresence(now time.Time, p *place) {
 	}
 	if m.reached(now, at) {
 		p.announce, p.voiced = time.Time{}, now
+		p.spoken++
 		m.emit(SendPresence{})
+		// Voice may be there before the server shows us to others, and then means
+		// nothing to them: twice more, as long as strangers are here.
+		if p.spoken < 3 && m.strangers(p) {
+			p.announce = now.Add(presenceEvery)
+			m.due(p.announce)
+		}
 	}
+}
+
+// strangers reports whether somebody here has shown no sign of Sotto.
+func (m *Machine) strangers(p *place) bool {
+	return slices.ContainsFunc(p.Hearers, func(h Hearer) bool { q := m.peers[h.Session]; return q != nil && !q.sotto })
 }
 
 // announceAgain: where only voice reaches strangers, we speak up again 0.2 to 1 s
 // after somebody unknown came, who may not be able to announce itself (§1.4).
 func (m *Machine) announceAgain(now time.Time, p *place, before []Hearer) {
-	if m.regime == RegimeEcho || !p.announce.IsZero() {
+	if m.regime == RegimeEcho {
 		return
 	}
 	for _, h := range p.Hearers {
 		if q := m.peers[h.Session]; q != nil && !q.sotto && !slices.ContainsFunc(before, func(b Hearer) bool { return b.Session == h.Session }) {
-			p.announce = now.Add(between(presenceSoonMin, presenceSoonMax))
+			p.spoken = 0
+			if at := now.Add(between(presenceSoonMin, presenceSoonMax)); p.announce.IsZero() || at.Before(p.announce) {
+				p.announce = at
+			}
 			return
 		}
 	}

@@ -26,6 +26,7 @@ type place struct {
 	helloAt  time.Time // our last Hello here
 	announce time.Time // when a presence is due; zero: none
 	voiced   time.Time // last presence in voice
+	spoken   int       // presences in voice since somebody unknown came
 	asked    map[uint32]int
 	askedAt  time.Time // all who have shown no sign of Sotto
 	split    bool      // NoticeTwoGroups was said
@@ -145,7 +146,7 @@ func takePlace(before []*place, i int, data Place) *place {
 // enter begins anew in a place.
 func (m *Machine) enter(now time.Time, p *place) {
 	p.gatherAt = time.Time{}
-	p.entered, p.announce, p.voiced, p.helloAt = now, now, time.Time{}, time.Time{}
+	p.entered, p.announce, p.voiced, p.helloAt, p.spoken = now, now, time.Time{}, time.Time{}, 0
 	p.asked = map[uint32]int{}
 	p.stopped, p.split, p.reason, p.known, p.epoch = false, false, envelope.HelloJoin, envelope.GroupID{}, 0
 	if p.group == nil {
