@@ -52,8 +52,6 @@ func (e *Groups) stepWith(now time.Time, ev Event, reason string, f Facts) {
 			w.nobody = false
 		}
 		switch to {
-		case StateHeld:
-			w.lateAt = now.Add(lateTime)
 		case StatePriv:
 			w.rememberAt = now.Add(rememberTime)
 		case StateClear:
@@ -62,6 +60,9 @@ func (e *Groups) stepWith(now time.Time, ev Event, reason string, f Facts) {
 			}
 		}
 		e.emit(GateChanged{from, to, e.gate.Leave(), reason})
+	}
+	if to == StateHeld && (to != from || ev == EventConnect || ev == EventMoved) {
+		w.lateAt = now.Add(lateTime) // in the new place it begins anew
 	}
 	e.effects(now, effect, ev, reason)
 }
@@ -123,7 +124,7 @@ func (e *Groups) wants() bool {
 	case StateHeld, StatePriv, StateTyped, StateAsked:
 		return e.placed
 	case StateClear:
-		return e.placed && w.hello && w.clearEnd.IsZero() && !e.knownWithout()
+		return e.placed && w.hello && w.clearEnd.IsZero() && len(e.knownWithout()) == 0
 	case StateFind:
 		return e.placed && member && w.want
 	case StateAlone:

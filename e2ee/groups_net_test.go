@@ -31,6 +31,8 @@ var groupRegimes = map[string]e2ee.Regime{
 
 var hallServer = [32]byte{1, 2, 3}
 
+var noGroup envelope.GroupID
+
 const hallAddress = "voice.example:64738"
 
 // hall is a server as Groups see it, in virtual time: it tells each who is where
@@ -52,6 +54,7 @@ type hall struct {
 	voice func() time.Duration // of a voice packet; negative: lost
 	// meddle says when an object arrives at one receiver, perhaps never.
 	meddle func(from, to *guest, o envelope.Object) []time.Duration
+	drop   bool // objects and echoes are lost
 	// step is called after each input that a guest has handled.
 	step func(g *guest)
 }
@@ -356,7 +359,9 @@ func (h *hall) relay(g *guest, out e2ee.Carry) {
 				continue
 			}
 			arrivals := []time.Duration{h.delay()}
-			if h.meddle != nil {
+			if h.drop {
+				arrivals = nil
+			} else if h.meddle != nil {
 				arrivals = h.meddle(g, q, out.Object)
 			}
 			for _, d := range arrivals {
@@ -365,7 +370,10 @@ func (h *hall) relay(g *guest, out e2ee.Carry) {
 				})
 			}
 		}
-		if h.regime.Echo {
+		switch {
+		case h.drop: // the carrier gives up
+			h.deliver(g, 4*time.Second, func() { g.handle(e2ee.Failed{Token: out.Token}) })
+		case h.regime.Echo:
 			echo(h.delay())
 		}
 	})

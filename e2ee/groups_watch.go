@@ -115,15 +115,15 @@ func (e *Groups) around() (a around) {
 	return a
 }
 
-// knownWithout reports whether somebody hears who had the time to show a sign of
-// Sotto and has not.
-func (e *Groups) knownWithout() bool {
-	for _, p := range e.peers {
-		if p.Hears && !p.sotto && p.said {
-			return true
+// knownWithout are those who hear, had the time to show a sign of Sotto, and have
+// not.
+func (e *Groups) knownWithout() (list []uint32) {
+	for _, s := range e.sessions() {
+		if p := e.peers[s]; p.Hears && !p.sotto && p.said {
+			list = append(list, s)
 		}
 	}
-	return false
+	return list
 }
 
 func (e *Groups) facts() Facts {
@@ -277,8 +277,8 @@ func (e *Groups) lookGroup(now time.Time, a around) {
 		}
 	}
 	if others == 0 {
-		if a.hearers > 0 && e.gate.State() == StatePriv && !w.unheard {
-			w.unheard = true
+		if e.gate.State() == StatePriv && !w.unheard && a.hearers > 0 && a.hearers == len(e.knownWithout()) {
+			w.unheard = true // who has Sotto, or may have, is about to come in
 			e.step(now, EventMembersLeft, "the last other member left")
 		}
 		return
@@ -304,6 +304,18 @@ func (e *Groups) lookGroup(now time.Time, a around) {
 	e.step(now, EventGroupReady, "the keys are ready")
 	if e.gate.State() == StatePriv {
 		w.ready = readiness{}
+		e.sayDeaf()
+	}
+}
+
+// sayDeaf names those who hear nothing when speech begins to be protected.
+func (e *Groups) sayDeaf() {
+	switch list := e.knownWithout(); len(list) {
+	case 0:
+	case 1:
+		e.emit(Notice{NoticeDeaf, sentence(e.labels(list) + " has no Sotto and hears silence")})
+	default:
+		e.emit(Notice{NoticeDeaf, sentence(e.labels(list) + " have no Sotto and hear silence")})
 	}
 }
 

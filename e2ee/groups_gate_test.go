@@ -1,0 +1,505 @@
+package e2ee_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/identity"
+)
+
+// took returns what an engine has said to its person since the last time.
+func (g *guest) took() (list []string) {
+	for _, out := range g.out {
+		switch out := out.(type) {
+		case e2ee.GateChanged:
+			list = append(list, out.From.String()+" > "+out.To.String())
+		case e2ee.Asked:
+			list = append(list, "ask "+out.Question.String())
+		case e2ee.Notice:
+			list = append(list, "line "+out.Code)
+		}
+	}
+	g.out = nil
+	return list
+}
+
+// want holds what was said against a script: events divided by ", ".
+func (g *guest) want(what, script string) {
+	g.h.t.Helper()
+	if got := strings.Join(g.took(), ", "); got != script {
+		g.h.t.Errorf("%s: %s was told\n    %s\nwant\n    %s\n%s", what, g.name, got, script, g.h.state())
+	}
+}
+
+// closed fails the test unless nothing leaves.
+func (g *guest) closed() {
+	g.h.t.Helper()
+	if _, err := g.seal("x"); g.Leave() != e2ee.LeaveNothing || !errors.Is(err, e2ee.ErrHeld) {
+		g.h.t.Errorf("%s in %v: %v may leave, %v", g.name, g.State(), g.Leave(), err)
+	}
+	if _, _, err := g.SealText(g.h.now, noGroup, e2ee.Text{HTML: "x", Channel: 3}); !errors.Is(err, e2ee.ErrHeld) {
+		g.h.t.Errorf("%s in %v: a text leaves: %v", g.name, g.State(), err)
+	}
+}
+
+const toPriv = "Find > Held, line held, Held > Priv"
+
+// Own connect (row 1), with whom is here.
+func TestGroupsConnect(t *testing.T) {
+	for regime := range groupRegimes {
+		t.Run(regime, func(t *testing.T) {
+			h := newHall(t, regime)
+			alice := h.join("alice", 3)
+			alice.closed()
+			h.run(5 * time.Second)
+			alice.want("alone", "Find > Alone")
+			alice.closed()
+			bob := h.join("bob", 3)
+			h.until(20*time.Second, "the two are together", func() bool { return together(alice, bob) })
+			alice.want("with Sotto", "Alone > Find, "+toPriv)
+			bob.want("with Sotto", toPriv)
+		})
+	}
+	t.Run("prefer, without", func(t *testing.T) {
+		h := newHall(t, "E")
+		h.bare("bob", 3)
+		alice := h.join("alice", 3)
+		alice.closed()
+		h.run(2900 * time.Millisecond)
+		alice.closed()
+		h.run(time.Second)
+		alice.want("without Sotto", "Find > Clear")
+	})
+	t.Run("require, without", func(t *testing.T) {
+		h := newHall(t, "E")
+		h.bare("bob", 3)
+		alice := h.enter(h.groups("alice", e2ee.PolicyRequire), 3)
+		h.run(4 * time.Second)
+		alice.want("without Sotto", "Find > Asked, ask wait")
+		alice.closed()
+		alice.handle(e2ee.UserClear{})
+		alice.handle(e2ee.UserClear{})
+		alice.want("clear", "line gate, line gate")
+		alice.handle(e2ee.Wait{})
+		h.run(11 * time.Second)
+		alice.want("wait", "Asked > Held, line held, Held > Asked, ask wait")
+		alice.closed()
+	})
+	t.Run("alone, then without", func(t *testing.T) {
+		h := newHall(t, "E")
+		alice := h.join("alice", 3)
+		h.run(5 * time.Second)
+		h.bare("bob", 3)
+		h.run(2 * time.Second)
+		alice.closed()
+		h.run(2 * time.Second)
+		alice.want("somebody came", "Find > Alone, Alone > Find, Find > Clear")
+	})
+	t.Run("clear, then Sotto", func(t *testing.T) {
+		h := newHall(t, "E")
+		bob := h.bare("bob", 3)
+		alice, carol := h.join("alice", 3), h.join("carol", 3)
+		h.run(5 * time.Second)
+		alice.want("mixed", "Find > Clear")
+		h.run(15 * time.Second)
+		alice.want("mixed, later", "")
+		h.leave(bob, true)
+		h.until(10*time.Second, "all have Sotto now", func() bool { return together(alice, carol) })
+		alice.want("all have Sotto now", "Clear > Priv")
+	})
+}
+
+// MS3: protected before with bob, who shows up without Sotto.
+func TestGroupsSticky(t *testing.T) {
+	for what, channel := range map[string]uint32{"same channel": 3, "same person": 4} {
+		t.Run(what, func(t *testing.T) {
+			h, list := meet(t, "E", "alice", "bob")
+			alice, bob := list[0], list[1]
+			h.leave(alice, false)
+			h.leave(bob, false)
+			h.bare("bob", channel)
+			alice.took()
+			h.enter(alice, channel) // a new run with the same Book
+			h.run(4 * time.Second)
+			alice.want("bob without Sotto", "Find > Asked, ask clear")
+			alice.closed()
+			alice.handle(e2ee.UserClear{})
+			alice.want("the user says clear", "Asked > Clear")
+		})
+	}
+	t.Run("somebody who came later", func(t *testing.T) {
+		h, list := meet(t, "E", "alice", "bob")
+		carol := h.join("carol", 3)
+		h.until(20*time.Second, "three", func() bool { return together(append(list, carol)...) })
+		h.run(2 * time.Second)
+		for _, g := range append(list, carol) {
+			h.leave(g, false)
+		}
+		h.bare("carol", 5)
+		alice := list[0]
+		alice.took()
+		h.enter(alice, 5)
+		h.run(4 * time.Second)
+		alice.want("carol without Sotto", "Find > Asked, ask clear")
+	})
+}
+
+// What the server causes (row 2): nothing leaves from the same Handle on.
+func TestGroupsServerMoves(t *testing.T) {
+	t.Run("move while talking", func(t *testing.T) {
+		h, list := meet(t, "E", "alice", "bob")
+		alice := list[0]
+		h.bare("carol", 7)
+		h.run(4 * time.Second)
+		alice.took()
+		h.shift(alice, 7)
+		seen := false
+		h.step = func(g *guest) {
+			if g == alice && !seen && g.State() != e2ee.StatePriv {
+				seen = true
+				alice.closed()
+			}
+		}
+		h.run(time.Second)
+		alice.want("moved", "Priv > Held, line moved")
+		alice.closed()
+		h.run(11 * time.Second)
+		alice.want("nobody with Sotto", "Held > Asked, ask clear")
+		alice.closed()
+	})
+	t.Run("rename", func(t *testing.T) {
+		h := newHall(t, "E")
+		h.names[3] = "Lobby"
+		h.bare("bob", 3)
+		alice := h.join("alice", 3)
+		h.run(4 * time.Second)
+		h.names[3] = "Lobby!"
+		h.tell(nil)
+		h.run(time.Second)
+		alice.want("renamed in Clear", "Find > Clear, Clear > Asked, ask clear")
+	})
+	t.Run("rename in Priv, link, unlink", func(t *testing.T) {
+		h, list := meet(t, "E", "alice", "bob")
+		alice, bob := list[0], list[1]
+		alice.took()
+		h.names[3] = "Lobby"
+		h.tell(nil)
+		h.run(time.Second)
+		eve := h.join("eve", 8)
+		h.run(5 * time.Second)
+		h.links = [][2]uint32{{3, 8}}
+		h.tell(nil)
+		h.until(20*time.Second, "three", func() bool { return together(alice, bob, eve) })
+		alice.want("renamed and linked", "")
+		eve.want("linked", "Find > Alone, Alone > Held, line moved, Held > Priv")
+		h.links = nil
+		h.tell(nil)
+		h.run(200 * time.Millisecond)
+		eve.closed()
+		h.until(20*time.Second, "two again", func() bool { return together(alice, bob) })
+		eve.want("unlinked", "Priv > Held, Held > Alone")
+	})
+	t.Run("unlink takes the anchor away", func(t *testing.T) {
+		h := newHall(t, "E")
+		h.links = [][2]uint32{{3, 8}}
+		alice, bob, carol := h.join("alice", 8), h.join("bob", 8), h.join("carol", 3)
+		h.until(20*time.Second, "three", func() bool { return together(alice, bob, carol) })
+		alice.took()
+		h.links = nil
+		h.tell(nil)
+		h.run(60 * time.Millisecond)
+		alice.closed()
+		h.until(30*time.Second, "two in a group of their own", func() bool { return together(alice, bob) })
+		alice.want("unlinked", "Priv > Held, line moved, Held > Priv")
+	})
+	t.Run("question stays", func(t *testing.T) {
+		h := newHall(t, "E")
+		h.bare("bob", 3)
+		h.bare("carol", 4)
+		alice := h.enter(h.groups("alice", e2ee.PolicyRequire), 3)
+		h.run(4 * time.Second)
+		h.shift(alice, 4)
+		h.run(5 * time.Second)
+		alice.want("moved", "Find > Asked, ask wait")
+		alice.closed()
+	})
+}
+
+// Own moves go to Find; one that the server does not do changes nothing.
+func TestGroupsOwnMove(t *testing.T) {
+	h, list := meet(t, "E", "alice", "bob")
+	alice := list[0]
+	h.bare("carol", 7)
+	h.run(4 * time.Second)
+	alice.took()
+	alice.handle(e2ee.LocalMove{Channel: 7}) // and the server does not do it
+	alice.closed()
+	h.bare("eve", 3)
+	h.run(9 * time.Second)
+	alice.closed()
+	h.run(2 * time.Second)
+	alice.want("not moved", "Priv > Find, Find > Held, Held > Priv, line deaf")
+	alice.handle(e2ee.UserClear{})
+	alice.want("memory is kept", "line confirm")
+
+	h.move(alice, 7)
+	alice.closed()
+	h.run(5 * time.Second)
+	alice.want("moved", "Priv > Find, Find > Clear")
+}
+
+// Who comes and goes while speech is protected.
+func TestGroupsPriv(t *testing.T) {
+	h, list := meet(t, "E", "alice", "bob")
+	alice, bob := list[0], list[1]
+	alice.took()
+	carol := h.bare("carol", 3)
+	h.run(4 * time.Second)
+	alice.want("carol enters without Sotto", "line deaf")
+	if alice.MayPlayClear(bob.session) || !alice.MayPlayClear(carol.session) {
+		t.Error("clear voice of a member is played, or that of somebody else is not")
+	}
+	h.leave(bob, true)
+	h.run(3 * time.Second)
+	alice.want("the last other member leaves", "line unheard")
+	if alice.Leave() != e2ee.LeaveCiphertext {
+		t.Errorf("%v may leave", alice.Leave())
+	}
+	h.leave(carol, true)
+	h.run(3 * time.Second)
+	alice.want("nobody is left", "")
+	if alice.State() != e2ee.StatePriv {
+		t.Errorf("%v, want Priv: who comes next without keys hears nothing", alice.State())
+	}
+	bob = h.enter(h.groups("bob", e2ee.PolicyPrefer), 3)
+	bob.cfg = list[1].cfg
+	h.run(5 * time.Second)
+	if alice.State() != e2ee.StateAsked || alice.Question() != e2ee.QuestionIdentity {
+		t.Errorf("bob comes back with another identity: %v %v", alice.State(), alice.Question())
+	}
+}
+
+// Clear needs two acts in Priv; it leaves the group, lasts 30 min, and ends when the
+// people change.
+func TestGroupsUserClear(t *testing.T) {
+	h, list := meet(t, "E", "alice", "bob")
+	alice, bob := list[0], list[1]
+	alice.took()
+	alice.handle(e2ee.UserClear{})
+	alice.want("one act", "line confirm")
+	h.run(time.Minute) // time alone does not undo it
+	alice.handle(e2ee.UserClear{})
+	h.run(5 * time.Second)
+	alice.want("two acts", "Priv > Clear")
+	if id, _ := alice.Epoch(); !id.IsZero() {
+		t.Error("alice speaks clear and is still a member")
+	}
+	if bob.IsMember(alice.session) || !bob.MayPlayClear(alice.session) {
+		t.Errorf("bob still counts alice as a member\n%s", h.state())
+	}
+	h.run(29 * time.Minute)
+	alice.want("29 min later", "")
+	h.run(time.Minute)
+	h.until(20*time.Second, "together again", func() bool { return together(alice, bob) })
+	alice.want("clear is over", "Clear > Find, "+toPriv)
+
+	alice.handle(e2ee.UserClear{})
+	alice.handle(e2ee.UserProtect{})
+	alice.handle(e2ee.UserClear{})
+	alice.want("something in between", "line confirm, line confirm")
+	alice.handle(e2ee.UserClear{})
+	alice.want("twice", "Priv > Clear")
+	carol := h.join("carol", 3)
+	h.until(30*time.Second, "three", func() bool { return together(alice, bob, carol) })
+	alice.want("the people change", "Clear > Find, "+toPriv)
+}
+
+// A member that the server shows gone and whom nobody can remove.
+func TestGroupsOverdue(t *testing.T) {
+	for policy, script := range map[e2ee.Policy]string{
+		e2ee.PolicyPrefer:  "line leaving, line no-commit; Priv > Asked, ask remove",
+		e2ee.PolicyRequire: "line leaving, line no-commit; Priv > Held, line held",
+	} {
+		t.Run(policy.String(), func(t *testing.T) {
+			h := newHall(t, "E")
+			alice := h.enter(h.groups("alice", policy), 3)
+			bob, carol := h.join("bob", 3), h.join("carol", 3)
+			h.until(20*time.Second, "three", func() bool { return together(alice, bob, carol) })
+			h.run(8 * time.Second)
+			h.drop = true // nothing gets through any more, so no Commit takes effect
+			alice.took()
+			h.leave(carol, true)
+			h.run(9 * time.Second)
+			alice.want("at first", strings.SplitN(script, "; ", 2)[0])
+			h.run(2 * time.Second)
+			alice.want("after 10 s", strings.SplitN(script, "; ", 2)[1])
+			alice.closed()
+			h.drop = false
+			h.until(40*time.Second, "the two go on", func() bool { return together(alice, bob) })
+		})
+	}
+}
+
+// A known person with another identity closes the gate until the user accepts it.
+func TestGroupsIdentity(t *testing.T) {
+	for _, moves := range []bool{false, true} {
+		h, list := meet(t, "E", "alice", "bob")
+		alice, bob := list[0], list[1]
+		h.leave(bob, true)
+		h.run(3 * time.Second)
+		alice.took()
+		bob.cfg.Device = identity.New().NewDevice(0)
+		h.enter(bob, 3)
+		h.until(20*time.Second, "bob is in the group", func() bool { return alice.IsMember(bob.session) })
+		alice.want("another bob", "Priv > Asked, ask identity")
+		alice.closed()
+		alice.handle(e2ee.Wait{})
+		h.run(30 * time.Second)
+		alice.want("waiting is no answer", "")
+		alice.closed()
+		if moves {
+			h.move(bob, 4)
+			h.move(alice, 4)
+			h.until(30*time.Second, "asked again", func() bool { return alice.State() == e2ee.StateAsked })
+			if script := strings.Join(alice.took(), ", "); !strings.HasSuffix(script, "ask identity") {
+				t.Errorf("after an own move: %s", script)
+			}
+			h.run(2 * time.Second)
+			alice.closed()
+		}
+		alice.handle(e2ee.UserProtect{})
+		h.until(20*time.Second, "together", func() bool { return together(alice, bob) })
+		alice.want("accepted", "Asked > Held, Held > Priv")
+		h.leave(bob, true)
+		h.run(3 * time.Second)
+		h.enter(bob, alice.channel)
+		alice.took()
+		h.until(20*time.Second, "together", func() bool { return together(alice, bob) })
+		h.run(3 * time.Second)
+		if slices.ContainsFunc(alice.took(), func(s string) bool { return strings.HasPrefix(s, "ask") }) {
+			t.Error("asked about who was accepted")
+		}
+	}
+}
+
+// A known person whom the server gives the name of another one.
+func TestGroupsRenamed(t *testing.T) {
+	h, list := meet(t, "E", "alice", "bob", "carol")
+	alice, carol := list[0], list[2]
+	alice.took()
+	carol.name = "bob"
+	h.tell(nil)
+	h.run(time.Second)
+	alice.want("carol is called bob", "Priv > Asked, ask identity")
+	alice.handle(e2ee.UserClear{})
+	alice.handle(e2ee.UserClear{})
+	h.run(5 * time.Second)
+	alice.want("clear", "line confirm, Asked > Clear")
+	alice.handle(e2ee.UserProtect{})
+	h.until(20*time.Second, "asked", func() bool { return alice.State() == e2ee.StateAsked })
+	alice.want("speaking clear accepted nobody", "Clear > Find, Find > Held, line held, Held > Asked, ask identity")
+}
+
+// Somebody sees another certificate of the server.
+func TestGroupsCertificate(t *testing.T) {
+	h, list := meet(t, "E", "alice", "bob")
+	alice := list[0]
+	alice.took()
+	eve := h.groups("eve", e2ee.PolicyPrefer)
+	eve.cfg.Server = [32]byte{9}
+	h.enter(eve, 3)
+	h.until(20*time.Second, "three", func() bool { return together(append(list, eve)...) })
+	alice.want("another certificate", "line gate")
+	if len(alice.Health().OtherServer) != 1 {
+		t.Errorf("%+v", alice.Health())
+	}
+	if eve.want("all others see another", "Find > Held, line held, line gate, Held > Priv"); len(eve.Health().OtherServer) != 2 {
+		t.Errorf("%+v", eve.Health())
+	}
+}
+
+// A server that is worse than remembered.
+func TestGroupsWorse(t *testing.T) {
+	for what, worsen := range map[string]func(h *hall){
+		"version": func(h *hall) { h.version-- },
+		"regime":  func(h *hall) { h.regime = groupRegimes["N"] },
+	} {
+		t.Run(what, func(t *testing.T) {
+			h, list := meet(t, "E", "alice", "bob")
+			alice := list[0]
+			for _, g := range list {
+				h.leave(g, false)
+			}
+			worsen(h)
+			alice.took()
+			h.enter(alice, 9)
+			h.bare("carol", 9)
+			h.run(5 * time.Second)
+			alice.closed()
+			if script := strings.Join(alice.took(), ", "); !strings.HasSuffix(script, "> Asked, ask worse") {
+				t.Errorf("%s", script)
+			}
+			alice.handle(e2ee.UserProtect{})
+			h.run(5 * time.Second)
+			alice.want("go on", "Asked > Held, line held")
+			h.move(alice, 3)
+			h.run(5 * time.Second)
+			alice.want("accepted", "Held > Find, Find > Alone")
+		})
+	}
+}
+
+// A reconnect is own only where nothing bound the gate.
+func TestGroupsReconnect(t *testing.T) {
+	again := func(h *hall, g *guest, channel uint32) {
+		h.leave(g, false)
+		h.run(time.Second)
+		h.connect(g, channel)
+	}
+	t.Run("after Priv", func(t *testing.T) {
+		h, list := meet(t, "E", "alice", "bob")
+		alice := list[0]
+		h.bare("carol", 9)
+		h.run(time.Second)
+		alice.took()
+		again(h, alice, 9)
+		h.run(15 * time.Second)
+		alice.want("cut, and put elsewhere", "Priv > Held, line held, Held > Asked, ask clear")
+		alice.closed()
+	})
+	t.Run("with an open question", func(t *testing.T) {
+		h := newHall(t, "E")
+		h.bare("bob", 3)
+		h.bare("carol", 4)
+		alice := h.join("alice", 5)
+		h.run(4 * time.Second)
+		h.shift(alice, 3)
+		h.run(15 * time.Second)
+		alice.want("moved", "Find > Alone, Alone > Held, line moved, Held > Asked, ask clear")
+		again(h, alice, 4)
+		h.run(15 * time.Second)
+		alice.want("cut", "")
+		alice.closed()
+	})
+	t.Run("in Clear", func(t *testing.T) {
+		h := newHall(t, "E")
+		h.bare("bob", 3)
+		alice := h.join("alice", 3)
+		h.run(4 * time.Second)
+		again(h, alice, 3)
+		h.run(4 * time.Second)
+		alice.want("cut", "Find > Clear, Clear > Held, Held > Find, Find > Clear")
+	})
+	t.Run("without a word that the last one ended", func(t *testing.T) {
+		_, list := meet(t, "E", "alice", "bob")
+		alice := list[0]
+		alice.took()
+		alice.handle(e2ee.Connected{Session: 77})
+		alice.want("connected", "Priv > Held")
+		alice.closed()
+	})
+}
