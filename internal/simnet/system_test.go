@@ -79,7 +79,9 @@ func (c *club) wantTalk(when string) {
 			c.t.Errorf("%s: %s heard %d packets", when, p.Name(), heard)
 		}
 	}
-	if c.bad != 0 {
+	// A packet that overtakes the five with the key header, or finds them lost, does
+	// not open.
+	if c.bad > 2 {
 		c.t.Errorf("%s: %d packets did not open", when, c.bad)
 	}
 }
