@@ -166,7 +166,7 @@ func (m *Machine) compare(now time.Time, g *group, l *leaf) {
 
 // hear notes a proof that a member follows.
 func (m *Machine) hear(now time.Time, g *group, l *leaf) {
-	l.proved = true
+	l.alive = now
 	if now.After(l.heard) {
 		l.heard = now
 	}

@@ -56,9 +56,9 @@ func (m *Machine) look(now time.Time, g *group) needs {
 		case l.leaving || !l.gone.IsZero():
 			n.removes = append(n.removes, l)
 			earliest(&n.removeAt, l.gone)
-		case g.place != nil && m.silent(now, l):
+		case g.place != nil && m.reached(now, m.silentAt(l)):
 			n.removes = append(n.removes, l)
-			earliest(&n.removeAt, latest(l.added, l.assumed).Add(m.silence()))
+			earliest(&n.removeAt, m.silentAt(l))
 		}
 	}
 	if g.place != nil {

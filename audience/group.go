@@ -67,7 +67,7 @@ type leaf struct {
 	key      []byte
 	added    time.Time
 	assumed  time.Time // when we joined and found it there: counts for ranks only
-	proved   bool      // gave a sign of life once
+	alive    time.Time // last sign of life, in whatever branch; zero: none yet
 	heard    time.Time // last proof of a current epoch; zero: none yet
 	gone     time.Time // since when the server shows it gone; zero: it is here
 	leaving  bool      // it said so
@@ -78,17 +78,19 @@ type leaf struct {
 	resent   time.Time // when a Commit that it missed was sent to it again
 }
 
-// silent reports whether a leaf never gave a sign of life though it had the time:
-// its Welcome was lost, or it did not want it any more.
-func (m *Machine) silent(now time.Time, l *leaf) bool {
-	return !l.proved && m.reached(now, latest(l.added, l.assumed).Add(m.silence()))
-}
-
-func (m *Machine) silence() time.Duration {
+// silentAt is when a leaf that gives no sign of life is removed. One that never
+// gave any lost its Welcome, or did not want it any more; one that gave some may
+// have gone clear, and what it said then got lost. Who is removed and wants to be in
+// says Hello again, at once.
+func (m *Machine) silentAt(l *leaf) time.Time {
+	never, long := silentNever, silentLong
 	if m.regime == RegimeNoEcho {
-		return silentAfterN
+		never, long = 3*never, 3*long // as Beacons are rarer
 	}
-	return silentAfter
+	if l.alive.IsZero() {
+		return latest(l.added, l.assumed).Add(never)
+	}
+	return l.alive.Add(long)
 }
 
 func (l *leaf) session() uint32 { return l.ext.Session }

@@ -94,7 +94,7 @@ func (m *Machine) forked(now time.Time, g *group, session uint32, v *view) {
 	}
 	h.views[session] = v
 	if l := g.bySession(session); l != nil {
-		l.heard = time.Time{} // it does not follow us
+		l.heard, l.alive = time.Time{}, now // it does not follow us
 	}
 	if !h.said {
 		h.said = true

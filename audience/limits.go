@@ -70,8 +70,8 @@ const (
 	directAsk       = 2 * time.Second
 	weightWindow    = 25 * time.Second
 	weightWindowN   = 75 * time.Second
-	silentAfter     = 30 * time.Second // a leaf that never gave a sign of life is removed
-	silentAfterN    = 90 * time.Second
+	silentNever     = 30 * time.Second // until a leaf that never gave a sign of life is removed
+	silentLong      = 3 * time.Minute  // and one that gave some
 	confirmWindow   = 60 * time.Second
 	behindPatience  = 3 * time.Second
 	overdueAfter    = 10 * time.Second

@@ -33,6 +33,7 @@ type trace struct {
 	crashes *crashPlan
 	holders map[[32]byte]audience.EpochBegan // by context key: who may hold it
 	broken  []string
+	lingers int // groups with somebody who has gone clear
 }
 
 // faults are what a server does to objects, in percent.
@@ -230,6 +231,14 @@ func (tr *trace) play(steps int) {
 	tr.turnFair()
 	tr.run(tr.fairTime())
 	tr.converged()
+	if tr.lingers > 0 && !tr.failed() {
+		tr.lingers = 0
+		tr.run(3*tr.fairTime() + time.Minute)
+		tr.converged()
+		if tr.lingers > 0 {
+			tr.fail("somebody clear is a member for good")
+		}
+	}
 }
 
 func (tr *trace) failed() bool { return len(tr.broken) > 0 }

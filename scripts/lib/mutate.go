@@ -50,11 +50,11 @@ func main() {
 		tried++
 		began := time.Now()
 		by, err := try(temp, dir, m)
-		if err != nil {
-			log.Fatalf("%s: %v", m.name, err)
-		}
 		verdict := "SURVIVED"
-		if by != "" {
+		switch {
+		case err != nil:
+			verdict, by = "BROKEN", err.Error()
+		case by != "":
 			found++
 			verdict = "killed"
 		}
@@ -121,7 +121,7 @@ func try(temp, dir string, m mutant) (string, error) {
 		return "", err
 	}
 	binary := filepath.Join(temp, "mutant.test")
-	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binary, dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay", overlay, "-o", binary, dir).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("does not compile: %s", out)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
