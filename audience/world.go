@@ -97,6 +97,9 @@ func (m *Machine) setPlaces(now time.Time, list []Place) {
 	before := m.places
 	m.places = nil
 	for i, data := range list {
+		if slices.ContainsFunc(m.places, func(p *place) bool { return p.hasChannel(data.Channel) }) {
+			continue // who listens to a channel that is linked to an earlier one hears it there
+		}
 		p := takePlace(before, i, data)
 		if p == nil {
 			p = &place{foreign: map[envelope.GroupID]*foreign{}}

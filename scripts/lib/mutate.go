@@ -124,9 +124,21 @@ func try(temp, dir string, m mutant) (string, error) {
 	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay", overlay, "-o", binary, dir).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("does not compile: %s", out)
 	}
+	// What takes longer comes last, for most bugs are found before.
+	slow := "^Test(Traces|SameSeedSameLog|SmallModel|Long|WeightLies|Crowd)$"
+	for _, choice := range []string{"-test.skip=" + slow, "-test.run=" + slow} {
+		if by, err := run(binary, dir, choice); by != "" || err != nil {
+			return by, err
+		}
+	}
+	return "", nil
+}
+
+// run runs tests and returns the first that fails, or "".
+func run(binary, dir, choice string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	run := exec.CommandContext(ctx, binary, "-test.short", "-test.failfast")
+	run := exec.CommandContext(ctx, binary, "-test.short", "-test.failfast", choice)
 	run.Dir = dir
 	out, err := run.CombinedOutput()
 	switch {
