@@ -83,6 +83,10 @@ func TestForgedHello(t *testing.T) {
 		t.Fatal("no Hello")
 	}
 	carol.up = false // it is here, and says nothing any more
+	dave := h.newPerson(3)
+	h.connect(dave)
+	dave.up = false
+	h.run(100 * time.Millisecond)
 	epoch := all[0].epoch()
 	for _, p := range all {
 		p.handle(audience.Received{From: carol.session, Object: flip(hello)})
@@ -90,6 +94,7 @@ func TestForgedHello(t *testing.T) {
 	h.run(2 * time.Second)
 	for _, p := range all {
 		p.handle(audience.Received{From: all[0].session + all[1].session - p.session, Object: hello})
+		p.handle(audience.Received{From: dave.session, Object: hello})
 	}
 	h.run(2 * time.Second)
 	if all[0].epoch() != epoch {
