@@ -1,0 +1,31 @@
+package e2ee
+
+import (
+	"time"
+
+	"github.com/sotto-voip/sotto/audience"
+	"github.com/sotto-voip/sotto/envelope"
+)
+
+// SpeakOnly puts a Groups where it speaks protected as session own, with these
+// people around; its epochs come from BeginEpoch instead of from an agreement.
+func (e *Groups) SpeakOnly(own uint32, people ...uint32) {
+	e.reset()
+	e.session, e.placed, e.gate = own, true, Gate{state: StatePriv, memory: MemoryKept}
+	for _, s := range people {
+		e.peers[s] = &groupPeer{Peer: Peer{Session: s, Hears: true}, sotto: true}
+	}
+}
+
+// BeginEpoch is an epoch that the agreement says has begun; LoseGroup that a group
+// is gone.
+func (e *Groups) BeginEpoch(now time.Time, b audience.EpochBegan) {
+	e.began(now, b)
+	e.queue = nil
+}
+
+// LoseGroup is the end of a group.
+func (e *Groups) LoseGroup(now time.Time, id envelope.GroupID) {
+	e.lostGroup(now, audience.Lost{Group: id, Reason: audience.LostLeft})
+	e.queue = nil
+}
