@@ -67,6 +67,7 @@ type (
 	Question struct{ e2ee.Asked }
 	// Roster says who is in an encrypted group now; no Members: it is gone.
 	Roster struct {
+		Group   [16]byte // its random id
 		Epoch   uint64
 		Direct  bool // of a private conversation or whisper
 		Home    bool // of the own channel

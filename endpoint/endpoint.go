@@ -22,6 +22,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sotto-voip/sotto/audience"
 	"github.com/sotto-voip/sotto/carrier"
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/envelope"
@@ -75,6 +76,12 @@ type Stats struct {
 	Firewall   uint64 // opened, but not fit for a stock client
 	TooLong    uint64 // own frames that do not fit the largest packet
 	BadOpus    uint64 // own frames that are no Opus packet of 10, 20, 40 or 60 ms
+
+	// Carrier counts what became of objects on their way, Regime is what the server
+	// does with them; Agreement is what automatic groups have done and dropped.
+	Carrier   carrier.Stats
+	Regime    carrier.Regime
+	Agreement audience.Stats
 }
 
 // Output is what the caller must do: one of the types below.
@@ -259,7 +266,14 @@ func (e *Endpoint) KeyID() string {
 }
 
 // Stats returns the counters.
-func (e *Endpoint) Stats() Stats { return e.stats }
+func (e *Endpoint) Stats() Stats {
+	s := e.stats
+	s.Carrier, s.Regime = e.carrier.Stats(), e.carrier.Regime()
+	if e.groups != nil {
+		s.Agreement = e.groups.Agreement()
+	}
+	return s
+}
 
 // Next returns what is to be done, in order, until false.
 func (e *Endpoint) Next() (Output, bool) {
