@@ -146,8 +146,13 @@ func TestLoginFails(t *testing.T) {
 			func(err error) bool { return strings.Contains(err.Error(), "ServerFull") }},
 		{"no such channel", func(_ *hall, cfg *client.Config) { cfg.Channel = "Lobby/Blue team" },
 			func(err error) bool { return errors.Is(err, client.ErrNoChannel) }},
-		{"no secret", func(_ *hall, cfg *client.Config) { cfg.Policy = e2ee.PolicyRequire },
+		{"a short secret", func(_ *hall, cfg *client.Config) { cfg.Policy, cfg.Secret = e2ee.PolicyRequire, "sevench" },
 			func(err error) bool { return errors.Is(err, e2ee.ErrPhrase) }},
+		{"a short secret for groups", func(_ *hall, cfg *client.Config) {
+			cfg.Policy, cfg.Secret, cfg.GroupSecret = e2ee.PolicyRequire, "sevench", true
+		}, func(err error) bool { return errors.Is(err, e2ee.ErrPhrase) }},
+		{"no secret for groups", func(_ *hall, cfg *client.Config) { cfg.Policy, cfg.GroupSecret = e2ee.PolicyPrefer, true },
+			func(err error) bool { return errors.Is(err, client.ErrNoSecret) }},
 		{"a mistyped secret", func(_ *hall, cfg *client.Config) {
 			cfg.Policy, cfg.Secret = e2ee.PolicyRequire, "sotto-secret-abc"
 		}, func(err error) bool { return errors.Is(err, e2ee.ErrMachineMade) }},

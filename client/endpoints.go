@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"runtime/debug"
 
 	"github.com/sotto-voip/sotto/e2ee"
@@ -31,9 +32,13 @@ type Endpoints struct {
 	end    *endpoint.Endpoint
 }
 
+// ErrNoSecret means that a secret was to be mixed into agreed keys and there is
+// none, as from a variable that is not set.
+var ErrNoSecret = errors.New("client: no secret to mix into the agreed keys")
+
 // For returns the endpoint for the SHA-256 of a server's certificate. Another
 // certificate than the last one, which a person must have accepted, begins
-// anew. The errors are those of e2ee for a secret that is none.
+// anew. The errors are ErrNoSecret, and those of e2ee for a secret that is none.
 func (e *Endpoints) For(server [32]byte) (*endpoint.Endpoint, error) {
 	if e.end != nil && e.server == server {
 		return e.end, nil
@@ -47,6 +52,9 @@ func (e *Endpoints) For(server [32]byte) (*endpoint.Endpoint, error) {
 }
 
 func (e *Endpoints) make(server [32]byte) (*endpoint.Endpoint, error) {
+	if e.Policy != e2ee.PolicyOff && e.GroupSecret && e.Secret == "" {
+		return nil, ErrNoSecret
+	}
 	var secret *e2ee.Secret
 	if e.Policy != e2ee.PolicyOff && e.Secret != "" {
 		var err error

@@ -139,7 +139,8 @@ func TestNewRefuses(t *testing.T) {
 		change func(*guard.Config)
 		want   string
 	}{
-		{"no secret", func(c *guard.Config) { c.Policy = e2ee.PolicyPrefer }, "no secret"},
+		{"no secret to mix in", func(c *guard.Config) { c.Policy, c.GroupSecret = e2ee.PolicyPrefer, true }, "no secret"},
+		{"nor with require", func(c *guard.Config) { c.Policy, c.GroupSecret = e2ee.PolicyRequire, true }, "no secret"},
 		{"not loopback", func(c *guard.Config) { c.Listen = []string{"0.0.0.0:0"} }, "loopback"},
 		{"a name", func(c *guard.Config) { c.Listen = []string{"localhost:0"} }, "loopback"},
 		{"nowhere", func(c *guard.Config) { c.Listen = nil }, "nowhere"},
@@ -157,6 +158,16 @@ func TestNewRefuses(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 		})
+	}
+	// Without a secret keys are agreed on automatically.
+	for _, policy := range []e2ee.Policy{e2ee.PolicyPrefer, e2ee.PolicyRequire} {
+		cfg := base
+		cfg.Policy = policy
+		g, err := guard.New(cfg)
+		if err != nil {
+			t.Fatalf("%v: %v", policy, err)
+		}
+		g.Close()
 	}
 	g, err := guard.New(base)
 	if err != nil {

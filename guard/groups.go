@@ -38,7 +38,7 @@ func (s *session) rosterChanged(o endpoint.Roster) {
 	}
 	e := events.Event{Event: "roster", Epoch: o.Epoch, Members: names}
 	if o.Direct {
-		e.Event = "direct"
+		e = events.Event{Event: "direct", Epoch: o.Epoch, Members: names}
 	}
 	s.g.emit(e)
 	if !o.Home || s.end.State() != e2ee.StatePriv {

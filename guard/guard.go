@@ -117,6 +117,9 @@ func endpoints(cfg Config) (client.Endpoints, error) {
 	if cfg.Policy == e2ee.PolicyOff {
 		return ends, nil
 	}
+	if cfg.GroupSecret && cfg.Secret == "" {
+		return ends, client.ErrNoSecret
+	}
 	var err error
 	if ends.Device, err = cfg.Store.Device(); err != nil {
 		return ends, err

@@ -31,8 +31,8 @@ const (
 
 // What Chat says of lines that came to their end but did not all leave.
 var (
-	// ErrHeldBack: nobody held the secret when they were due.
-	ErrHeldBack = errors.New("headless: not everything that was typed was sent, because nobody here has shown the secret")
+	// ErrHeldBack: nobody could read them encrypted when they were due.
+	ErrHeldBack = errors.New("headless: not everything that was typed was sent, because nobody here could read it encrypted")
 	// ErrUnsent: they were refused, by Sotto or by the server.
 	ErrUnsent = errors.New("headless: not everything that was typed was sent")
 )

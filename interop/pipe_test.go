@@ -42,7 +42,7 @@ func TestPipe(t *testing.T) {
 
 	// Nobody holds this other secret.
 	stdout, stderr, code = pipe(t, "hello\n", "chat", "--state", shortDir(t), "--secret-file", secretFile(t, newSecret(t)), "mumble://dave@"+server.Addr()+"/")
-	if code != 3 || !strings.Contains(stdout, "* your message was not sent: nobody here has shown the secret yet\n") ||
+	if code != 3 || !strings.Contains(stdout, "* your message was not sent: nobody here can read it encrypted yet\n") ||
 		!strings.HasPrefix(stderr[strings.LastIndex(stderr, "sotto: error"):], "sotto: error: not everything that was typed was sent") {
 		t.Errorf("held: exit code %d, %q, %q", code, stdout, stderr)
 	}

@@ -29,22 +29,18 @@ const typedOverhead = 56
 
 // clientFlags are those of play, record and chat.
 type clientFlags struct {
-	plain      bool
-	secretFile string
-	secretMode string
-	askSecret  bool
-	with       []string
-	json       bool
-	tcp        bool
-	version    string
-	reconnect  bool
+	plain     bool
+	secret    secretFlags
+	with      []string
+	json      bool
+	tcp       bool
+	version   string
+	reconnect bool
 }
 
 func (f *clientFlags) register(c *cobra.Command) {
 	c.Flags().BoolVar(&f.plain, "plain", false, "be a Mumble client without Sotto: nothing is encrypted")
-	c.Flags().StringVar(&f.secretFile, "secret-file", "", "`FILE` whose first line is the secret")
-	c.Flags().BoolVar(&f.askSecret, "ask-secret", false, "ask for a secret on the terminal, without echo")
-	c.Flags().StringVar(&f.secretMode, "secret-mode", secretAlone, secretModeUsage)
+	f.secret.register(c)
 	c.Flags().StringSliceVar(&f.with, "with", nil, "`NAME` of somebody who must hold the secret before anything leaves (repeatable)")
 	c.Flags().BoolVar(&f.json, "json", false, "print events as JSON lines on standard output")
 	c.Flags().BoolVar(&f.tcp, "tcp", false, "send and receive voice through the TCP tunnel only")
@@ -140,16 +136,13 @@ func (a *app) dial(ctx context.Context, f clientFlags, t target, bot bool) (*cli
 		}
 	}
 	if f.plain {
-		if f.secretFile != "" {
-			return nil, usageError{errors.New("--plain encrypts nothing, so --secret-file cannot be meant")}
+		if err := f.secret.without("--plain"); err != nil {
+			return nil, err
 		}
 		cfg.Policy = e2ee.PolicyOff
 	}
-	if cfg.Secret, err = typedSecret(ctx, cfg.Policy, f.secretFile, f.askSecret); err != nil {
+	if cfg.Secret, cfg.GroupSecret, err = f.secret.read(ctx, cfg.Policy); err != nil {
 		return nil, err
-	}
-	if cfg.GroupSecret, err = secretMode(f.secretMode, cfg.Secret); err != nil {
-		return nil, usageError{err}
 	}
 	if cfg.Policy != e2ee.PolicyOff {
 		if cfg.Device, err = store.Device(); err != nil {
@@ -174,7 +167,7 @@ func (a *app) dial(ctx context.Context, f clientFlags, t target, bot bool) (*cli
 
 // guard are the flags of a guard that does what these ask for.
 func (f *clientFlags) guard() guardFlags {
-	g := guardFlags{policy: defaultPolicy, secretFile: f.secretFile, with: f.with}
+	g := guardFlags{policy: defaultPolicy, secret: f.secret, with: f.with}
 	if f.plain {
 		g.policy = e2ee.PolicyOff.String()
 	}
@@ -342,7 +335,7 @@ func (a *app) chat(cmd *cobra.Command, f clientFlags, t target, conn *client.Cli
 		case errors.Is(err, client.ErrNotConnected):
 			text = "your message was not sent: the connection is lost"
 		case errors.Is(err, client.ErrHeld):
-			text = "your message was not sent: nobody here has shown the secret yet"
+			text = "your message was not sent: nobody here can read it encrypted yet"
 		}
 		out.event(events.Event{Event: "text_failed", Reason: text}, "* "+text)
 	}

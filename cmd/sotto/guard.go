@@ -24,14 +24,12 @@ import (
 const defaultPolicy = "prefer"
 
 type guardFlags struct {
-	listen     string
-	policy     string
-	secretFile string
-	secretMode string
-	askSecret  bool
-	with       []string
-	json       bool
-	verbose    bool
+	listen  string
+	policy  string
+	secret  secretFlags
+	with    []string
+	json    bool
+	verbose bool
 }
 
 func (a *app) guardCommand() *cobra.Command {
@@ -49,9 +47,7 @@ func (a *app) guardCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&f.listen, "listen", "", "`PORT` or ADDR:PORT to listen on; loopback only (default: a port kept for this server)")
 	c.Flags().StringVar(&f.policy, "policy", defaultPolicy, "prefer, require or off; off encrypts nothing")
-	c.Flags().StringVar(&f.secretFile, "secret-file", "", "`FILE` whose first line is the secret")
-	c.Flags().BoolVar(&f.askSecret, "ask-secret", false, "ask for a secret on the terminal, without echo")
-	c.Flags().StringVar(&f.secretMode, "secret-mode", secretAlone, secretModeUsage)
+	f.secret.register(c)
 	c.Flags().StringSliceVar(&f.with, "with", nil, "`NAME` of somebody who must hold the secret before anything leaves (repeatable)")
 	c.Flags().String("accept-certificate", "", "accept the server's new certificate with this SHA-256 `FINGERPRINT`")
 	c.Flags().String("accept-client", "", "let the Mumble client with this certificate, SHA-256 `FINGERPRINT`, use this guard from now on")
@@ -85,16 +81,14 @@ func (a *app) guard(cmd *cobra.Command, f guardFlags, target string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	if policy == e2ee.PolicyOff && f.secretFile != "" {
-		return usageError{errors.New("--policy off encrypts nothing, so --secret-file cannot be meant")}
+	if policy == e2ee.PolicyOff {
+		if err := f.secret.without("--policy off"); err != nil {
+			return err
+		}
 	}
-	secret, err := typedSecret(cmd.Context(), policy, f.secretFile, f.askSecret)
+	secret, groups, err := f.secret.read(cmd.Context(), policy)
 	if err != nil {
 		return err
-	}
-	groups, err := secretMode(f.secretMode, secret)
-	if err != nil {
-		return usageError{err}
 	}
 	if _, err := store.Identity(); err != nil {
 		return err

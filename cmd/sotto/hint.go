@@ -33,7 +33,13 @@ func (a *app) guardLine(f guardFlags, flag, fingerprint, target string) string {
 	if f.policy != defaultPolicy {
 		add("policy", f.policy)
 	}
-	add("secret-file", f.secretFile)
+	add("secret-file", f.secret.file)
+	if f.secret.ask {
+		words = append(words, "--ask-secret")
+	}
+	if f.secret.mode != secretAlone {
+		add("secret-mode", f.secret.mode)
+	}
 	for _, name := range f.with {
 		add("with", name)
 	}

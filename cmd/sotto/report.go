@@ -169,7 +169,7 @@ func (r *reporter) client(ev client.Event) {
 	case client.Roster:
 		e := events.Event{Event: "roster", Epoch: ev.Epoch, Members: ev.Members}
 		if ev.Direct {
-			e.Event = "direct"
+			e = events.Event{Event: "direct", Epoch: ev.Epoch, Members: ev.Members}
 		}
 		r.event(e, line)
 	case client.Notice:

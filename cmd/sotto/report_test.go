@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -118,31 +119,53 @@ func TestGuardLine(t *testing.T) {
 		t.Skip("no shell")
 	}
 	a := &app{state: "my state"}
-	f := guardFlags{listen: "5000", policy: "off", secretFile: "it's $(mine)", with: []string{"a", "b;c"}, json: true, verbose: true}
+	f := guardFlags{listen: "5000", policy: "off", secret: secretFlags{file: "it's $(mine)", mode: secretGroups}, with: []string{"a", "b;c"}, json: true, verbose: true}
 	sum := keystore.Fingerprint([32]byte{0xAB})
 	line := a.guardLine(f, "accept-client", sum, "[::1]:5")
 	out, err := exec.Command(sh, "-c", "sotto() { printf '%s\n' \"$@\"; }; "+line).Output()
-	want := []string{"--state", "my state", "guard", "--listen", "5000", "--policy", "off", "--secret-file", "it's $(mine)",
+	want := []string{"--state", "my state", "guard", "--listen", "5000", "--policy", "off", "--secret-file", "it's $(mine)", "--secret-mode", "groups",
 		"--with", "a", "--with", "b;c", "--json", "--verbose", "--accept-client", strings.ReplaceAll(sum, " ", ""), "[::1]:5"}
 	if got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n"); err != nil || !slices.Equal(got, want) {
 		t.Errorf("%s\nis %q, %v, want %q", line, got, err, want)
 	}
-	if got := new(app).guardLine(guardFlags{policy: defaultPolicy}, "accept-client", "AB CD", "h"); got != "sotto guard --accept-client ABCD h" {
-		t.Errorf("%q", got)
+	for _, tt := range []struct {
+		secret secretFlags
+		want   string
+	}{
+		{secretFlags{mode: secretAlone}, "sotto guard --accept-client ABCD h"},
+		{secretFlags{mode: secretAlone, ask: true}, "sotto guard --ask-secret --accept-client ABCD h"},
+		{secretFlags{mode: secretGroups, ask: true}, "sotto guard --ask-secret --secret-mode groups --accept-client ABCD h"},
+	} {
+		if got := new(app).guardLine(guardFlags{policy: defaultPolicy, secret: tt.secret}, "accept-client", "AB CD", "h"); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
 	}
 }
 
-// TestNoFlagTakesASecret: arguments are visible to everybody on the machine.
+// TestNoFlagTakesASecret: arguments are visible to everybody on the machine. The
+// flags about secrets name a file, are yes or no, or are one of two words.
 func TestNoFlagTakesASecret(t *testing.T) {
 	suspicious := regexp.MustCompile(`(?i)secret|pass|phrase|token|psk|\bkey\b`)
-	files, flags := 0, 0
+	about, flags := map[string]int{}, 0
 	for _, c := range all(newRoot()) {
 		c.InitDefaultHelpFlag()
 		visit := func(f *pflag.Flag) {
 			flags++
-			if f.Name == "secret-file" {
-				files++ // names where it lies
+			switch f.Name {
+			case "secret-file": // names where it lies
+				about[f.Name]++
 				return
+			case "ask-secret":
+				if f.Value.Type() == "bool" {
+					about[f.Name]++
+					return
+				}
+			case "secret-mode":
+				mode := secretFlags{file: "missing", mode: "correct horse battery"}
+				if _, _, err := mode.read(t.Context(), e2ee.PolicyPrefer); exitCode(err) == exitUsage {
+					about[f.Name]++ // nothing but the words that it knows
+					return
+				}
 			}
 			if suspicious.MatchString(f.Name) {
 				t.Errorf("%s takes --%s", c.CommandPath(), f.Name)
@@ -156,8 +179,8 @@ func TestNoFlagTakesASecret(t *testing.T) {
 			}
 		}
 	}
-	if files != 4 || flags < 20 {
-		t.Errorf("%d flags, %d of them --secret-file; the test has lost its way", flags, files)
+	if want := map[string]int{"secret-file": 4, "ask-secret": 4, "secret-mode": 4}; !maps.Equal(about, want) || flags < 20 {
+		t.Errorf("%d flags, of them %v, want %v; the test has lost its way", flags, about, want)
 	}
 }
 

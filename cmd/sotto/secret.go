@@ -19,8 +19,9 @@ const maxSecretFile = 4096 // bytes
 func secretCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "secret", Short: "Make a strong secret to agree on", Args: cobra.NoArgs,
-		Long: "Prints a new secret of 128 bits. Give it to the people you want to talk to over a way you\n" +
-			"trust (not over the Mumble server), and start guard with --secret-file or SOTTO_SECRET.",
+		Long: "Guards agree on keys by themselves and need no secret; people who want one as well, or alone,\n" +
+			"can have it. Prints a new secret of 128 bits. Give it to the people you want to talk to over a\n" +
+			"way you trust (not over the Mumble server), and start guard with --secret-file or SOTTO_SECRET.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), e2ee.NewSecret())
 			return err
@@ -30,49 +31,70 @@ func secretCommand() *cobra.Command {
 
 // What --secret-mode may be.
 const (
-	secretAlone     = "alone"
-	secretGroups    = "groups"
-	secretModeUsage = "with a secret: alone (it protects by itself) or groups (mixed into automatically agreed keys)"
+	secretAlone  = "alone"
+	secretGroups = "groups"
 )
 
-// secretMode reads --secret-mode: whether a secret goes into automatic groups.
-func secretMode(mode, secret string) (groups bool, err error) {
-	switch mode {
-	case secretAlone:
-		return false, nil
-	case secretGroups:
-		if secret == "" {
-			return false, errors.New("--secret-mode groups wants a secret")
-		}
-		return true, nil
-	}
-	return false, fmt.Errorf("--secret-mode %q is neither %s nor %s", mode, secretAlone, secretGroups)
+// secretFlags say whether people use a typed secret, where it is, and what it
+// does. Without one, keys are agreed on automatically.
+type secretFlags struct {
+	file string
+	mode string
+	ask  bool
 }
 
-// typedSecret finds the typed secret, "" if none was given.
-func typedSecret(ctx context.Context, policy e2ee.Policy, file string, ask bool) (string, error) {
-	if policy == e2ee.PolicyOff {
-		return "", nil
-	}
-	if file == "" && !ask && os.Getenv("SOTTO_SECRET") == "" {
-		return "", nil
-	}
-	return askFor(ctx, file)
+func (f *secretFlags) register(c *cobra.Command) {
+	c.Flags().StringVar(&f.file, "secret-file", "", "`FILE` whose first line is a secret")
+	c.Flags().BoolVar(&f.ask, "ask-secret", false, "ask for a secret on the terminal, without echo")
+	c.Flags().StringVar(&f.mode, "secret-mode", secretAlone,
+		"with a secret: alone (it protects by itself) or groups (mixed into automatically agreed keys)")
 }
 
-// askFor reads the typed secret: --secret-file, SOTTO_SECRET, else the
-// terminal, without echo.
-func askFor(ctx context.Context, file string) (string, error) {
-	if file != "" {
-		return readSecretFile(file)
+// without is the error of who gives a secret to what encrypts nothing.
+func (f *secretFlags) without(plain string) error {
+	switch {
+	case f.file != "":
+		return usageError{errors.New(plain + " encrypts nothing, so --secret-file cannot be meant")}
+	case f.ask:
+		return usageError{errors.New(plain + " encrypts nothing, so --ask-secret cannot be meant")}
+	case f.mode != secretAlone:
+		return usageError{errors.New(plain + " encrypts nothing, so --secret-mode cannot be meant")}
 	}
-	if s := os.Getenv("SOTTO_SECRET"); s != "" {
-		// Nothing we start needs it.
-		os.Unsetenv("SOTTO_SECRET")
-		return s, nil
+	return nil
+}
+
+// read finds the typed secret, "" if none is given, and whether it goes into
+// automatic groups. What a flag asks for counts before SOTTO_SECRET.
+func (f *secretFlags) read(ctx context.Context, policy e2ee.Policy) (secret string, groups bool, err error) {
+	switch {
+	case f.mode != secretAlone && f.mode != secretGroups:
+		return "", false, usageError{fmt.Errorf("--secret-mode %q is neither %s nor %s", f.mode, secretAlone, secretGroups)}
+	case policy == e2ee.PolicyOff:
+		return "", false, nil
+	case f.file != "" && f.ask:
+		return "", false, usageError{errors.New("--secret-file and --ask-secret exclude each other")}
+	case f.file != "":
+		secret, err = readSecretFile(f.file)
+	case f.ask:
+		secret, err = askSecret(ctx)
+	default:
+		secret = os.Getenv("SOTTO_SECRET")
 	}
+	if err != nil {
+		return "", false, err
+	}
+	os.Unsetenv("SOTTO_SECRET") // nothing we start needs it
+	if f.mode == secretGroups && secret == "" {
+		return "", false, usageError{errors.New("--secret-mode groups wants a secret")}
+	}
+	return secret, f.mode == secretGroups, nil
+}
+
+// askSecret reads the typed secret from the terminal, without echo.
+func askSecret(ctx context.Context) (string, error) {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
-		return "", hinted{errors.New("no secret"), "give one with --secret-file FILE or SOTTO_SECRET; 'sotto secret' makes one"}
+		return "", hinted{errors.New("no secret: standard input is no terminal"),
+			"give it with --secret-file FILE or SOTTO_SECRET; 'sotto secret' makes one"}
 	}
 	b, err := readHidden(ctx, "Secret (not shown): ")
 	if err != nil {

@@ -35,10 +35,12 @@ func (a *app) statusCommand() *cobra.Command {
 		Long: "Asks each running guard where it stands. With --require private the exit code is 3 unless at\n" +
 			"least one guard runs and each of them lets nothing but ciphertext leave.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if require != "" && require != "private" {
+			// Given and empty, as from a variable that is not set, is an error too.
+			required := cmd.Flags().Changed("require")
+			if required && require != "private" {
 				return usageError{fmt.Errorf("--require %q: only private can be required", require)}
 			}
-			return a.status(cmd, asJSON, require != "")
+			return a.status(cmd, asJSON, required)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the state of each guard as one JSON object per line")

@@ -68,8 +68,8 @@ func TestSecretPrompt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.CommandContext(t.Context(), self, "--state", filepath.Join(t.TempDir(), "state"), "guard", "127.0.0.1:1")
-			cmd.Env = append(os.Environ(), asSotto+"=1", "SOTTO_SECRET=")
+			cmd := exec.CommandContext(t.Context(), self, "--state", filepath.Join(t.TempDir(), "state"), "guard", "--ask-secret", "127.0.0.1:1")
+			cmd.Env = append(os.Environ(), asSotto+"=1", "SOTTO_SECRET=the flag counts before this")
 			var stderr strings.Builder
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, &stderr
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
