@@ -63,10 +63,11 @@ type Endpoint struct {
 		handshake bool
 	}
 
-	targets map[uint32]*target
-	stats   Stats
-	body    []byte
-	frame   e2ee.Frame
+	targets  map[uint32]*target
+	suspects suspects
+	stats    Stats
+	body     []byte
+	frame    e2ee.Frame
 }
 
 // Stats counts what was not played or not sent, by reason.
@@ -200,7 +201,7 @@ func (e *Endpoint) Disconnected(now time.Time) {
 	clear(e.asking)
 	clear(e.targets)
 	clear(e.rosters)
-	e.early = early{}
+	e.early, e.suspects = early{}, suspects{}
 	e.mirror = mirror.Mirror{}
 	e.bandwidth, e.moveUntil, e.stale = 0, time.Time{}, false
 }
@@ -297,6 +298,7 @@ func (e *Endpoint) Deadline() time.Time {
 	for _, w := range e.waiting {
 		d = earlier(d, w.until)
 	}
+	d = earlier(d, e.suspects.deadline(e.unconfirmedAfter()))
 	return earlier(d, e.early.deadline())
 }
 
@@ -317,6 +319,8 @@ func (e *Endpoint) Tick(now time.Time) {
 	e.retryTexts(now)
 	e.early.expire(now)
 	e.settle(now)
+	e.watchMembers(now)
+	e.sayRoom(now)
 }
 
 // PluginContext sets the own client's positional context, nil for none. It

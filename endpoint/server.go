@@ -91,6 +91,7 @@ func (e *Endpoint) FromServer(now time.Time, m proto.Message) (Fate, []mirror.Ev
 		}
 	}
 	e.settle(now)
+	e.watchMembers(now)
 	return fate, events, nil
 }
 

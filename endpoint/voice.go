@@ -141,6 +141,7 @@ func (e *Endpoint) Unprotect(dst []byte, now time.Time, in, out *voice.Packet) e
 	length, vk, rest, ok := envelope.ParseVoice(in.Data)
 	if !ok {
 		e.stats.ClearVoice++
+		e.heardClear(now, in)
 		return ErrNotSotto
 	}
 	e.freshen(now)
@@ -152,6 +153,7 @@ func (e *Endpoint) Unprotect(dst []byte, now time.Time, in, out *voice.Packet) e
 	}
 	if err != nil {
 		e.stats.Unopened++
+		e.unopened(now, in, err)
 		return err
 	}
 	f := &e.frame

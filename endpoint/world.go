@@ -30,8 +30,8 @@ func moved(events []mirror.Event) bool {
 			return ev.Old.Channel != ev.New.Channel || ev.Old.Name != ev.New.Name ||
 				!slices.Equal(ev.Old.Listens, ev.New.Listens)
 		case mirror.ChannelChanged:
-			// The parent decides who is in a tree.
-			return ev.Old.Parent != ev.New.Parent || !slices.Equal(ev.Old.Links, ev.New.Links)
+			// The parent decides who is in a tree; a new name is for the gate to judge.
+			return ev.Old.Parent != ev.New.Parent || !slices.Equal(ev.Old.Links, ev.New.Links) || ev.Old.Name != ev.New.Name
 		case mirror.ChannelAdded:
 			return len(ev.Channel.Links) > 0
 		}
@@ -88,6 +88,7 @@ func (e *Endpoint) world(now time.Time, own bool) {
 	e.engine.Handle(now, w)
 	e.settle(now)
 	e.refreshTargets(now)
+	e.watchRoom(now, me)
 }
 
 // freshen tells the engine who is where if it does not know the latest.

@@ -1,0 +1,205 @@
+package endpoint
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sotto-voip/sotto/carrier"
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/mumble/mirror"
+	"github.com/sotto-voip/sotto/mumble/voice"
+	"github.com/sotto-voip/sotto/opus"
+)
+
+// Codes of Notice, besides those of package e2ee.
+const (
+	NoticeAltered     = "altered"     // the server strips or encodes audio anew
+	NoticeMixed       = "mixed"       // voice under a member's name that is not the member's
+	NoticeUnconfirmed = "unconfirmed" // a member does not show the current keys
+	NoticeChannel     = "channel"     // the own channel was renamed or linked, and stays protected
+)
+
+const (
+	// suspectCount times within suspectTime is no accident any more.
+	suspectCount = 10
+	suspectTime  = 3 * time.Second
+	// suspectPause is how long what was said is not said again.
+	suspectPause = 10 * time.Minute
+	// unconfirmedTime is how long a member may be without a proof of our epoch, after
+	// the engine has begun to miss it; longer where nothing is echoed, because
+	// Beacons are rarer there (Sotto protocol §6.4).
+	unconfirmedTime     = 15 * time.Second
+	unconfirmedTimeLong = 45 * time.Second
+	// channelPause bounds what is said of the own channel.
+	channelPause = 10 * time.Second
+)
+
+// suspects is what arrives now and then by chance, and often only if the server
+// does something to it.
+type suspects struct {
+	altered, mixed suspicion
+	missing        map[uint32]missing // members, by session
+	room           room
+}
+
+// suspicion counts one kind of it.
+type suspicion struct {
+	times [suspectCount]time.Time
+	next  int
+	said  time.Time
+}
+
+// add reports whether it is to be said now.
+func (s *suspicion) add(now time.Time) bool {
+	s.times[s.next] = now
+	s.next = (s.next + 1) % suspectCount
+	first := s.times[s.next]
+	if first.IsZero() || now.Sub(first) > suspectTime || !s.said.IsZero() && now.Sub(s.said) < suspectPause {
+		return false
+	}
+	s.said = now
+	return true
+}
+
+// heardClear looks at ordinary Opus. From somebody who hears us encrypted nothing
+// but covers comes; a cover without its padding is what is left of one where the
+// server encodes audio anew, or cuts off what it takes for ballast.
+func (e *Endpoint) heardClear(now time.Time, in *voice.Packet) {
+	if e.hears(in.Session) && bareCover(in.Data) && e.suspects.altered.add(now) {
+		e.notice(NoticeAltered, "The server alters audio; protection is impossible here. What others say arrives as silence.")
+	}
+}
+
+// bareCover reports whether b is sound Opus of nothing but the frames of a cover.
+func bareCover(b []byte) bool {
+	var p opus.Packet
+	if len(b) == 0 || opus.Parse(b, &p) != nil || opus.TOC(b[0]).Mode() != opus.CELT || p.Len() == 0 {
+		return false
+	}
+	for i := range p.Len() {
+		if f := p.Frame(i); len(f) != 2 || f[0] != 0xFF || f[1] != 0xFE {
+			return false
+		}
+	}
+	return true
+}
+
+// unopened looks at voice of ours that did not open.
+func (e *Endpoint) unopened(now time.Time, in *voice.Packet, err error) {
+	if errors.Is(err, e2ee.ErrAuth) && e.hears(in.Session) && e.suspects.mixed.add(now) {
+		e.notice(NoticeMixed, "What arrives as the voice of "+e.mirror.Label(in.Session)+
+			" does not fit the keys of that person and is not played. The server may mix people up, or alter what they say.")
+	}
+}
+
+// missing is a member without a recent proof of our epoch.
+type missing struct {
+	since time.Time
+	said  bool
+}
+
+// watchMembers says who does not show the current keys for too long.
+func (e *Endpoint) watchMembers(now time.Time) {
+	if e.groups == nil {
+		return
+	}
+	out := e.groups.Health().Unconfirmed
+	for s := range e.suspects.missing {
+		if !slices.Contains(out, s) {
+			delete(e.suspects.missing, s)
+		}
+	}
+	for _, s := range out {
+		m, ok := e.suspects.missing[s]
+		switch {
+		case !ok:
+			if e.suspects.missing == nil {
+				e.suspects.missing = map[uint32]missing{}
+			}
+			e.suspects.missing[s] = missing{since: now}
+		case !m.said && !now.Before(m.since.Add(e.unconfirmedAfter())):
+			e.suspects.missing[s] = missing{m.since, true}
+			who := e.mirror.Label(s)
+			e.notice(NoticeUnconfirmed, who+" has not shown the current keys for a while: "+who+
+				" may not hear you, or the server holds back what "+who+" sends.")
+		}
+	}
+}
+
+func (e *Endpoint) unconfirmedAfter() time.Duration {
+	if e.carrier.Regime() == carrier.RegimeNone {
+		return unconfirmedTimeLong
+	}
+	return unconfirmedTime
+}
+
+// room is the own channel as it was last looked at.
+type room struct {
+	channel uint32
+	name    string
+	closure []uint32
+	renamed bool // and not said yet
+	linked  bool
+	said    time.Time
+}
+
+// watchRoom says what the server made of the own channel while the gate stayed
+// open; where it closed, the engine says so.
+func (e *Endpoint) watchRoom(now time.Time, me mirror.User) {
+	r := &e.suspects.room
+	c, _ := e.mirror.Channel(me.Channel)
+	closure := e.mirror.Closure(me.Channel)
+	if r.closure != nil && r.channel == me.Channel {
+		r.renamed = r.renamed || r.name != c.Name
+		r.linked = r.linked || !slices.Equal(r.closure, closure)
+	} else {
+		r.renamed, r.linked = false, false
+	}
+	r.channel, r.name, r.closure = me.Channel, c.Name, closure
+	e.sayRoom(now)
+}
+
+func (e *Endpoint) sayRoom(now time.Time) {
+	r := &e.suspects.room
+	if !r.renamed && !r.linked || now.Before(r.saidUntil()) {
+		return
+	}
+	renamed, linked := r.renamed, r.linked
+	r.renamed, r.linked = false, false
+	if s := e.engine.State(); s != e2ee.StatePriv && s != e2ee.StateTyped {
+		return
+	}
+	r.said = now
+	if renamed {
+		e.notice(NoticeChannel, "This channel is called "+mirror.Label(r.name)+" now. Those who can read you are the same people as before.")
+	}
+	if linked {
+		holders, others := e.Audience()
+		e.notice(NoticeChannel, fmt.Sprintf("The links of this channel were changed: what you say goes to %d people, and %d of them can read it.",
+			len(holders)+len(others), len(holders)))
+	}
+}
+
+func (r *room) saidUntil() time.Time {
+	if r.said.IsZero() {
+		return time.Time{}
+	}
+	return r.said.Add(channelPause)
+}
+
+func (e *Endpoint) notice(code, text string) { e.emit(Notice{e2ee.Notice{Code: code, Text: text}}) }
+
+// deadline is when something is to be said even if nothing happens.
+func (s *suspects) deadline(patience time.Duration) (at time.Time) {
+	for _, m := range s.missing {
+		if !m.said {
+			at = earlier(at, m.since.Add(patience))
+		}
+	}
+	if s.room.renamed || s.room.linked {
+		at = earlier(at, s.room.saidUntil())
+	}
+	return at
+}

@@ -1,0 +1,400 @@
+package simnet_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"testing/cryptotest"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/endpoint"
+	"github.com/sotto-voip/sotto/identity"
+	"github.com/sotto-voip/sotto/internal/simnet"
+	"github.com/sotto-voip/sotto/mls"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
+	"github.com/sotto-voip/sotto/mumble/voice"
+	opuspkg "github.com/sotto-voip/sotto/opus"
+	"github.com/sotto-voip/sotto/trust"
+)
+
+// The scenarios MS1 to MS34 are what a malicious server does, M1 to M19 what a
+// malicious member does. Each is a row of a table in an ms_ file: what the person
+// must be told is told, and nothing that must not happen does. Above all nothing
+// readable leaves: everything that leaves an endpoint is searched for what went in.
+
+// soul is somebody with automatic groups: an endpoint used as the commands use it,
+// and all that it told its person.
+type soul struct {
+	*endpoint.Endpoint
+	s      *stage
+	name   string
+	policy e2ee.Policy
+	device *identity.Device
+	book   *trust.Book
+	peer   *simnet.Peer
+	number byte
+	frame  uint64
+
+	notices   []e2ee.Notice
+	questions []e2ee.Asked
+	gates     []e2ee.GateChanged
+	rosters   []endpoint.Roster
+	texts     []endpoint.TextIn
+	plain     []*mumblepb.TextMessage // that came in clear
+	failed    []string
+	heard     []hearing
+	leaks     []string
+	messages  int // that left
+	clears    int // voice packets that left in clear
+}
+
+// hearing is one packet that reached the person.
+type hearing struct {
+	from        uint32
+	opus        []byte
+	encrypted   bool
+	hasPosition bool
+	at          time.Time
+}
+
+// stage is a server and the people on it.
+type stage struct {
+	t     testing.TB
+	clock *simnet.Clock
+	srv   *simnet.Server
+	log   bytes.Buffer
+	souls []*soul
+	marks map[string][]byte // that must not leave
+}
+
+// place is where everybody says to be: three floats whose bytes are unmistakable.
+var place = func() (p [3]float32) {
+	for i, s := range []string{"Pos1", "Pos2", "Pos3"} {
+		p[i] = math.Float32frombits(binary.LittleEndian.Uint32([]byte(s)))
+	}
+	return p
+}()
+
+func newStage(t testing.TB, seed uint64, profile simnet.Profile) *stage {
+	t.Helper()
+	cryptotest.SetGlobalRandom(t.(*testing.T), seed)
+	s := &stage{t: t, clock: simnet.NewClock(), marks: map[string][]byte{"position": []byte("Pos1")}}
+	s.srv = simnet.NewServer(s.clock, simnet.Config{Seed: seed, Profile: profile, Network: simnet.Lossy(0.01), Log: &s.log})
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log:\n%s", tail(s.log.String(), 6000))
+		}
+	})
+	return s
+}
+
+// soul makes somebody who is not connected.
+func (s *stage) soul(name string, policy e2ee.Policy) *soul {
+	p := &soul{s: s, name: name, policy: policy, device: identity.New().NewDevice(0), book: &trust.Book{}, number: byte(0x31 + len(s.souls))}
+	p.start()
+	p.peer = s.srv.NewPeer(name, p)
+	s.souls = append(s.souls, p)
+	s.marks["speech of "+name] = p.speech()[8:24]
+	return p
+}
+
+// start is a start of the program: a new endpoint with the old memory.
+func (p *soul) start() {
+	p.s.t.Helper()
+	e, err := endpoint.NewGroups(e2ee.GroupsConfig{
+		Policy: p.policy, Server: testServer, Address: "voice.example.org:64738", Device: p.device, Book: p.book,
+		Suites: []mls.CipherSuite{mls.X25519AES128GCM},
+	})
+	if err != nil {
+		p.s.t.Fatal(err)
+	}
+	p.Endpoint = e
+	p.PluginContext(p.s.clock.Now(), []byte("game"))
+}
+
+// again is a restart: away, and back with what is kept on disk.
+func (p *soul) again() {
+	p.peer.Disconnect()
+	p.s.run(time.Second)
+	p.start()
+	p.peer.SetNode(p)
+	p.peer.Connect()
+}
+
+func (s *stage) run(d time.Duration) { s.t.Helper(); run(s.t, s.clock, d) }
+
+// join connects people one after the other, who meet in one group.
+func (s *stage) join(policy e2ee.Policy, names ...string) []*soul {
+	s.t.Helper()
+	var out []*soul
+	for _, name := range names {
+		p := s.soul(name, policy)
+		p.peer.Connect()
+		out = append(out, p)
+		s.run(200 * time.Millisecond)
+	}
+	s.together(out...)
+	s.run(12 * time.Second) // one Beacon of each, and the memory
+	s.together(out...)
+	return out
+}
+
+// together waits until exactly these people are protected with each other.
+func (s *stage) together(list ...*soul) {
+	s.t.Helper()
+	s.within(90*time.Second, "together", func() bool { return isTogether(list) })
+}
+
+func isTogether(list []*soul) bool {
+	var want []uint32
+	for _, p := range list {
+		want = append(want, p.peer.Session())
+	}
+	slices.Sort(want)
+	var group [16]byte
+	var epoch uint64
+	for i, p := range list {
+		got := slices.Clone(p.Groups().Members())
+		slices.Sort(got)
+		g, e := p.Groups().Epoch()
+		if p.State() != e2ee.StatePriv || !slices.Equal(got, want) || i > 0 && ([16]byte(g) != group || e != epoch) {
+			return false
+		}
+		group, epoch = [16]byte(g), e
+	}
+	return true
+}
+
+// within waits for something, in virtual time.
+func (s *stage) within(limit time.Duration, what string, ok func() bool) {
+	s.t.Helper()
+	for end := s.clock.Now().Add(limit); !ok(); s.run(100 * time.Millisecond) {
+		if s.clock.Now().After(end) {
+			for _, p := range s.souls {
+				s.t.Logf("%s (%d): %v %v %+v; %v %v", p.name, p.peer.Session(), p.State(), p.Groups().Members(), p.Groups().Agreement(), p.notices, p.questions)
+			}
+			s.t.Fatalf("%s: not within %v", what, limit)
+		}
+	}
+}
+
+// sealed demands that nothing readable has left anybody.
+func (s *stage) sealed() {
+	s.t.Helper()
+	for _, p := range s.souls {
+		if len(p.leaks) > 0 {
+			s.t.Errorf("%s: %d things left readable, the first: %s", p.name, len(p.leaks), p.leaks[0])
+		}
+	}
+}
+
+// leaves notes what leaves readable.
+func (p *soul) leaves(what string, b []byte) {
+	for name, mark := range p.s.marks {
+		if bytes.Contains(b, mark) {
+			p.leaks = append(p.leaks, fmt.Sprintf("%s in %s at %v in state %v", name, what, p.s.clock.Elapsed(), p.State()))
+		}
+	}
+}
+
+// speech is the packet that somebody speaks, all the time the same.
+func (p *soul) speech() []byte { return opusPacket(p.number) }
+
+func opusPacket(fill byte) []byte {
+	b := bytes.Repeat([]byte{fill}, 41)
+	b[0] = 0xF8
+	return b
+}
+
+// talk speaks for a while, with a position, whatever becomes of it.
+func (p *soul) talk(d time.Duration) {
+	for at := time.Duration(0); at < d; at += 20 * time.Millisecond {
+		p.s.clock.After(at, func() {
+			if p.peer.Session() == 0 {
+				return
+			}
+			p.frame += 2
+			p.peer.SayPacket(&voice.Packet{Codec: voice.Opus, FrameNumber: p.frame, Data: p.speech(), HasPosition: true, Position: place})
+		})
+	}
+}
+
+// write sends a text to the own channel as guard does, and returns the refusal.
+func (p *soul) write(text string) error {
+	me, _ := p.Mirror().Own()
+	return p.writeTo(&mumblepb.TextMessage{ChannelId: []uint32{me.Channel}, Message: proto.String(text)})
+}
+
+func (p *soul) writeTo(m *mumblepb.TextMessage) error {
+	p.s.marks[m.GetMessage()] = []byte(m.GetMessage())
+	var err error
+	switch p.LeaveForText(m) {
+	case e2ee.LeaveClear:
+		p.leaves("a text", []byte(m.GetMessage()))
+		p.peer.Send(m)
+		return nil
+	case e2ee.LeaveCiphertext:
+		err = p.SendText(p.s.clock.Now(), m)
+	case e2ee.LeaveNothing:
+		err = e2ee.ErrHeld
+	}
+	p.act()
+	return err
+}
+
+// act lets go what the endpoint wants after a call of its own.
+func (p *soul) act() { p.peer.Send(&mumblepb.Ping{}) }
+
+// forget forgets what somebody was told.
+func (s *stage) forget() {
+	for _, p := range s.souls {
+		p.notices, p.questions, p.gates, p.rosters, p.texts, p.plain, p.failed, p.heard = nil, nil, nil, nil, nil, nil, nil, nil
+	}
+}
+
+func (p *soul) told(code, words string) bool {
+	return slices.ContainsFunc(p.notices, func(n e2ee.Notice) bool { return n.Code == code && strings.Contains(n.Text, words) })
+}
+
+func (p *soul) asked(q e2ee.Question, words string) bool {
+	return slices.ContainsFunc(p.questions, func(a e2ee.Asked) bool { return a.Question == q && strings.Contains(a.Text, words) })
+}
+
+// hears counts what somebody heard of another.
+func (p *soul) hears(from uint32) (encrypted, clear int) {
+	for _, h := range p.heard {
+		switch {
+		case h.from != from:
+		case h.encrypted:
+			encrypted++
+		default:
+			clear++
+		}
+	}
+	return encrypted, clear
+}
+
+// FromServer is simnet.Node; a text that is not Sotto's is for the person.
+func (p *soul) FromServer(now time.Time, m proto.Message) error {
+	if v, ok := m.(*mumblepb.Version); ok && p.Mirror().Self() == 0 {
+		p.ServerVersion(uint64(v.GetVersionV1()))
+	}
+	fate, _, err := p.Endpoint.FromServer(now, m)
+	if text, ok := m.(*mumblepb.TextMessage); ok && fate == endpoint.Pass {
+		p.plain = append(p.plain, text)
+	}
+	return err
+}
+
+func (p *soul) Next() (simnet.Out, bool) {
+	o, ok := p.Endpoint.Next()
+	if !ok {
+		return simnet.Out{}, false
+	}
+	switch o := o.(type) {
+	case endpoint.Send:
+		p.messages++
+		b, err := proto.Marshal(o.Message)
+		if err != nil {
+			p.s.t.Error(err)
+		}
+		p.leaves("a message", b)
+		return simnet.Out{Message: o.Message}, true
+	case endpoint.Voice:
+		p.leaves("an announcement", o.Packet.Data)
+		return simnet.Out{Voice: &o.Packet}, true
+	case endpoint.TextIn:
+		p.texts = append(p.texts, o)
+	case endpoint.TextFailed:
+		p.failed = append(p.failed, o.Reason)
+	case endpoint.Notice:
+		p.notices = append(p.notices, o.Notice)
+	case endpoint.Question:
+		p.questions = append(p.questions, o.Asked)
+	case endpoint.Gate:
+		p.gates = append(p.gates, o.GateChanged)
+	case endpoint.Roster:
+		p.rosters = append(p.rosters, o)
+	case endpoint.ClearText:
+		b, _ := proto.Marshal(o.Message)
+		p.leaves("a text in clear", b)
+		return simnet.Out{Message: o.Message}, true
+	case endpoint.Played:
+		p.hear(&o.Packet, true)
+	}
+	return simnet.Out{Note: fmt.Sprintf("%T %+v", o, o)}, true
+}
+
+// Protect is what the commands make of a packet to be sent.
+func (p *soul) Protect(dst []byte, now time.Time, in, out *voice.Packet) error {
+	switch p.LeaveFor(in.Target) {
+	case e2ee.LeaveNothing:
+		return e2ee.ErrHeld
+	case e2ee.LeaveClear:
+		*out = *in
+		out.Data = append(dst, in.Data...)
+		p.clears++
+	case e2ee.LeaveCiphertext:
+		if err := p.Endpoint.Protect(dst, now, in, out); err != nil {
+			return err
+		}
+	}
+	p.leaves("voice", out.Data)
+	if out.HasPosition {
+		p.leaves("voice", []byte("Pos1"))
+	}
+	return nil
+}
+
+// Unprotect is what they make of one that comes.
+func (p *soul) Unprotect(dst []byte, now time.Time, in, out *voice.Packet) error {
+	err := p.Endpoint.Unprotect(dst, now, in, out)
+	switch {
+	case err == nil:
+		p.hear(out, true)
+	case errors.Is(err, endpoint.ErrNotSotto) && p.MayPlayClear(in.Session) && opuspkg.Check(in.Data, 0) == nil:
+		p.hear(in, false)
+	}
+	return err
+}
+
+func (p *soul) hear(v *voice.Packet, encrypted bool) {
+	p.heard = append(p.heard, hearing{v.Session, bytes.Clone(v.Data), encrypted, v.HasPosition, p.s.clock.Now()})
+}
+
+// scenario is one row: what the server or a member does, on a stage of its own.
+type scenario struct {
+	id   string
+	what string
+	run  func(t *testing.T, s *stage)
+}
+
+// play runs rows with several seeds each, and holds each to the first promise.
+func play(t *testing.T, rows []scenario) {
+	for _, r := range rows {
+		t.Run(r.id, func(t *testing.T) {
+			for seed := range uint64(seeds) {
+				s := newStage(t, seed+1, simnet.Murmur15())
+				r.run(t, s)
+				s.sealed()
+				if d := s.srv.Dropped().Limited(); d != 0 {
+					t.Logf("%d messages above the server's limits", d)
+				}
+				if t.Failed() {
+					t.Fatalf("%s, seed %d: %s", r.id, seed+1, r.what)
+				}
+			}
+		})
+	}
+}
+
+// seeds is how many stages each scenario is played on.
+const seeds = 5
