@@ -397,4 +397,4 @@ func play(t *testing.T, rows []scenario) {
 }
 
 // seeds is how many stages each scenario is played on.
-const seeds = 5
+const seeds = 4
