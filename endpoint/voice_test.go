@@ -55,7 +55,7 @@ func TestVoiceRoundTrip(t *testing.T) {
 				}
 			}
 			for _, p := range []*person{alice, bob} {
-				st := p.Stats()
+				st := voiceStats(p.Stats())
 				st.Unopened = 0 // mallory's announcements, where there are any
 				if st != (endpoint.Stats{}) {
 					t.Errorf("%s counts %+v", p.name, st)
