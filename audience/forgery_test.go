@@ -167,6 +167,14 @@ func TestWelcomeOnce(t *testing.T) {
 	if len(carol.history) != n {
 		t.Error("joined twice by one Welcome")
 	}
+	carol.handle(audience.Join{Want: false})
+	h.run(2 * time.Second)
+	carol.handle(audience.Join{Want: true})
+	n = len(carol.history)
+	carol.handle(audience.Received{From: all[0].session, Object: welcome})
+	if len(carol.history) != n {
+		t.Error("joined again by the Welcome of before")
+	}
 	// Another one, and meanwhile dave has gone to another channel.
 	dave := h.arrive(3)
 	welcome = envelope.Object{}

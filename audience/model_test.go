@@ -22,7 +22,6 @@ type model struct {
 	all     []*person
 	queues  [3][]parcel
 	chains  [3][32]byte // what each saw: a name of its history that no key is part of
-	parcels int
 	holders map[[32]byte][]uint32
 	wrong   string
 }

@@ -127,3 +127,20 @@ func excused(list []*person) bool {
 		return slices.ContainsFunc(p.notices, func(n audience.Notice) bool { return n.Code == audience.NoticeTwoGroups })
 	})
 }
+
+// flagged: who is shown another history than somebody here knows it within two
+// beacon periods after objects pass between them again (I7).
+func (tr *trace) flagged() {
+	var all []*person
+	for _, s := range tr.sessions() {
+		all = append(all, tr.people[s])
+	}
+	for _, a := range all {
+		for _, b := range all {
+			if parted([]*person{a, b}) && slices.Equal(tr.closure(a.channel), tr.closure(b.channel)) &&
+				!a.homeHealth().Fork && !b.homeHealth().Fork {
+				tr.fail("%s and %s do not know that they are forked", a.name, b.name)
+			}
+		}
+	}
+}

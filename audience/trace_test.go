@@ -38,7 +38,7 @@ type trace struct {
 
 // faults are what a server does to objects, in percent.
 type faults struct {
-	drop, duplicate, late, truncate, lie, noEcho, lateEcho, replay int
+	drop, duplicate, late, truncate, lie, noEcho, lateEcho int
 }
 
 type keptObject struct {
@@ -229,7 +229,9 @@ func (tr *trace) play(steps int) {
 		}
 	}
 	tr.turnFair()
-	tr.run(tr.fairTime())
+	tr.run(2 * period(tr.regime))
+	tr.flagged()
+	tr.run(tr.fairTime() - 2*period(tr.regime))
 	tr.converged()
 	if tr.lingers > 0 && !tr.failed() {
 		tr.lingers = 0

@@ -181,17 +181,6 @@ func (m *Machine) setWant(now time.Time, want bool) {
 	}
 }
 
-// placeOf returns the place whose audience session belongs to with this role and
-// channel, or nil.
-func (m *Machine) placeOf(session, channel uint32, role envelope.Role) *place {
-	for _, p := range m.places {
-		if h, ok := p.hearer(session); ok && h.Role == role && p.hasChannel(channel) {
-			return p
-		}
-	}
-	return nil
-}
-
 // present returns those of to who are on the server, ascending, without us and
 // without copies.
 func (m *Machine) present(to []uint32) []uint32 {

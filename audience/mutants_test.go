@@ -1,50 +1,44 @@
-//go:build ignore
-
-// Mutate puts the bugs of a list into a package, one at a time, and says which of
-// them its quick tests find. It changes no file: the compiler gets the changed one
-// as an overlay.
-//
-//	go run scripts/lib/mutate.go [-least N] PACKAGE [NAME PART]
-package main
+package audience_test
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
-	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 )
 
-// mutant is one bug.
+// mutant is one bug of testdata/mutants.txt.
 type mutant struct{ name, file, before, after string }
 
-func main() {
-	log.SetFlags(0)
-	least := flag.Int("least", 38, "how many of 40 must be found")
-	flag.Parse()
-	dir, err := filepath.Abs(flag.Arg(0))
-	if err != nil || flag.NArg() == 0 {
-		log.Fatal("usage: mutate [-least N] PACKAGE [NAME PART]")
+// TestMutants puts the bugs of a list into this package, one at a time, and prints
+// which of them its quick tests find: at least 38 of 40. It changes no file, for the
+// compiler gets the changed one as an overlay. scripts/mutate runs it, with
+// SOTTO_MUTANTS set to a part of the names, or all.
+func TestMutants(t *testing.T) {
+	part, ok := os.LookupEnv("SOTTO_MUTANTS")
+	if !ok {
+		t.Skip("scripts/mutate runs this: it takes a quarter of an hour")
 	}
-	list, err := parse(filepath.Join(dir, "testdata", "mutants.txt"))
+	part = strings.TrimPrefix(part, "all")
+	dir, err := os.Getwd()
 	if err != nil {
-		log.Fatal(err)
+		t.Fatal(err)
 	}
-	temp, err := os.MkdirTemp("", "mutate")
+	list, err := parse(filepath.Join("testdata", "mutants.txt"))
 	if err != nil {
-		log.Fatal(err)
+		t.Fatal(err)
 	}
-	defer os.RemoveAll(temp)
+	temp := t.TempDir()
 	found, tried := 0, 0
 	for _, m := range list {
-		if !strings.Contains(m.name, flag.Arg(1)) {
+		if !strings.Contains(m.name, part) {
 			continue
 		}
 		tried++
@@ -60,10 +54,9 @@ func main() {
 		}
 		fmt.Printf("%-8s  %-58s  %-16s  %4.1f s  %s\n", verdict, m.name, m.file, time.Since(began).Seconds(), by)
 	}
-	fmt.Printf("%d of %d mutants killed\n", found, tried)
-	if found*40 < *least*tried {
-		os.RemoveAll(temp)
-		os.Exit(1)
+	t.Logf("%d of %d mutants killed", found, tried)
+	if found*40 < 38*tried {
+		t.Errorf("less than 38 of 40")
 	}
 }
 
@@ -125,7 +118,7 @@ func try(temp, dir string, m mutant) (string, error) {
 		return "", fmt.Errorf("does not compile: %s", out)
 	}
 	// What takes longer comes last, for most bugs are found before.
-	slow := "^Test(Traces|SameSeedSameLog|SmallModel|Long|WeightLies|Crowd)$"
+	slow := "^Test(Traces|SameSeedSameLog|SmallModel|Long|WeightLies|Crowd|Mutants)$"
 	for _, choice := range []string{"-test.skip=" + slow, "-test.run=" + slow} {
 		if by, err := run(binary, dir, choice); by != "" || err != nil {
 			return by, err
