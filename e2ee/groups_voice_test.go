@@ -2,12 +2,12 @@ package e2ee_test
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/envelope"
 )
 
 // seal seals one frame of g for its channel.
@@ -176,77 +176,51 @@ func TestGroupsVoice(t *testing.T) {
 	}
 }
 
-// "every voice packet sent through 100 membership changes is decrypted by every
-// remaining member". Without an order of Commits (regime N) two can take effect at
-// once; that is healed (Sotto protocol §6.3), and little may be lost meanwhile.
-func TestGroupsVoiceChurn(t *testing.T) {
-	for regime := range groupRegimes {
-		t.Run(regime, func(t *testing.T) {
-			changes := 100
-			if testing.Short() {
-				changes = 10
+// A frame of an epoch to come is ErrFuture, opens after KeysChanged, and is given
+// up after 600 ms (§7.4).
+func TestGroupsFuture(t *testing.T) {
+	for _, late := range []time.Duration{450 * time.Millisecond, 5 * time.Second} {
+		h, list := meet(t, "E", "alice", "bob")
+		h.run(15 * time.Second)
+		var behind *guest // the one of the two who does not make the Commit
+		h.meddle = func(from, to *guest, o envelope.Object) []time.Duration {
+			if behind == nil && o.Kind == envelope.KindMLSMessage && slices.Contains(list, to) {
+				behind = to
 			}
-			h, list := meet(t, regime, "alice", "bob", "carol")
-			h.voice = func() time.Duration { return time.Duration(10+h.rng.IntN(120)) * time.Millisecond }
-			speakers := list[:2]
-			var sent [2]int
-			quiet := map[string]int{}
-			for i, g := range speakers {
-				var tick func()
-				tick = func() {
-					if err := g.say(fmt.Sprint(sent[i])); err == nil {
-						sent[i]++
-					} else {
-						quiet[g.State().String()]++
-					}
-					h.at(20*time.Millisecond, tick)
-				}
-				h.at(0, tick)
+			if to == behind && (o.Kind == envelope.KindMLSMessage || o.Kind == envelope.KindBeacon) {
+				return []time.Duration{late}
 			}
-			var others []*guest
-			for n := range changes {
-				switch k := h.rng.IntN(3); {
-				case len(others) < 3 || k == 0 && len(others) < 8:
-					others = append(others, h.join(fmt.Sprint("guest", n), 3))
-				default:
-					i := h.rng.IntN(len(others))
-					h.leave(others[i], k == 1)
-					others = slices.Delete(others, i, i+1)
-				}
-				h.run(time.Duration(200+h.rng.IntN(3000)) * time.Millisecond)
-			}
-			h.until(2*time.Minute, "all together", func() bool { return together(append(others, list...)...) })
-			n := sent
-			h.run(time.Second)
+			return []time.Duration{h.delay()}
+		}
+		_, before := list[0].Epoch()
+		carol := h.join("carol", 3)
+		var tick func()
+		tick = func() {
 			for _, g := range list {
-				for i, q := range speakers {
-					if g == q {
-						continue
-					}
-					seen := map[string]bool{}
-					for _, f := range g.heardOf(q.session) {
-						seen[f] = true
-					}
-					lost := 0
-					for k := range n[i] {
-						if !seen[fmt.Sprint(k)] {
-							lost++
-						}
-					}
-					allowed := 0
-					if regime == "N" {
-						allowed = n[i] / 10
-					}
-					if lost > allowed {
-						t.Errorf("%s lost %d of %d frames of %s: %v", g.name, lost, n[i], q.name, g.errs)
-					}
-				}
+				g.say("x")
 			}
-			if len(quiet) > 0 && regime != "N" {
-				t.Errorf("speakers were silenced: %v", quiet)
+			h.at(20*time.Millisecond, tick)
+		}
+		h.at(0, tick)
+		h.until(20*time.Second, "carol is in the next epoch", func() bool { return behind != nil && len(carol.Members()) == 3 })
+		if _, epoch := behind.Epoch(); epoch != before {
+			t.Fatalf("%s is in epoch %d already", behind.name, epoch)
+		}
+		behind.heard = nil
+		h.run(250 * time.Millisecond) // the other's voice goes over 300 ms after the Commit
+		if late > time.Second {
+			h.run(2 * time.Second)
+			n := len(behind.waiting)
+			h.run(time.Second)
+			if _, epoch := behind.Epoch(); epoch != before || n == 0 || len(behind.heard) > 20 {
+				t.Errorf("epoch %d after %d, %d frames wait, %d heard", epoch, before, n, len(behind.heard))
 			}
-			_, epoch := list[0].Epoch()
-			t.Logf("%d changes, epoch %d, sent %v", changes, epoch, n)
-		})
+			continue
+		}
+		h.run(time.Second)
+		if len(behind.waiting) > 0 || len(behind.errs) > 0 || len(behind.heard) < 55 {
+			_, epoch := behind.Epoch()
+			t.Errorf("epoch %d after %d, %d frames wait, %d heard, %v", epoch, before, len(behind.waiting), len(behind.heard), behind.errs)
+		}
 	}
 }
