@@ -56,9 +56,6 @@ guard                 edge    events client endpoint e2ee keystore identity trus
 internal/demo         edge    opus ogg envelope
 cmd/sotto             edge    client headless guard events keystore identity e2ee opus ogg internal/demo mumble/control mumble/mumblepb mumble/voice github.com/spf13/cobra golang.org/x/term
 
-# a program of scripts/test-deep: seeded bugs that the tests must find
-scripts/lib           edge
-
 # tests with real peers, and a simulated network; only _test files may import these
 internal/simnet       edge    envelope mumble/mumblepb mumble/voice google.golang.org/protobuf
 interop/peers         edge    mumble/control mumble/mumblepb mumble/voice mumble/crypt google.golang.org/protobuf
