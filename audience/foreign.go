@@ -136,8 +136,9 @@ func (m *Machine) runForeign(now time.Time, p *place) {
 	if g == nil || f == nil || !m.wantsIn(p) {
 		return
 	}
-	if g.ext.Flags&envelope.FlagLocked != 0 || !outweighs(f.weight(p), f.id, m.weight(now, g), g.id) {
-		// A locked group is where its members want to be.
+	ours := m.weight(now, g)
+	if g.ext.Flags&envelope.FlagLocked != 0 && ours > 1 || !outweighs(f.weight(p), f.id, ours, g.id) {
+		// A locked group of several is where they want to be.
 		f.moveAt = time.Time{}
 		return
 	}

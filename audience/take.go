@@ -144,14 +144,30 @@ func (m *Machine) tellRemoved(g *group, out []*leaf, added []mls.LeafIndex, auth
 func (m *Machine) removedUs(now time.Time, g *group, author uint32) {
 	p := g.place
 	id, epoch := g.id, g.mls.Epoch()
+	others := g.sessions()
 	m.drop(g, LostRemoved, author)
 	if p == nil || !m.want {
 		return
 	}
+	m.stays(now, p, g, others)
 	// One that replaces us comes with a Welcome; else wait as for any other.
 	p.reason, p.known, p.epoch = envelope.HelloCannotProcess, id, epoch
 	if p.joining == nil {
 		p.joining = &joining{retryAt: now.Add(between(reevaluate, time.Second)), sentAt: now, tries: 1}
 		m.emit(Notice{Code: NoticeRemovedUs, Place: p.index, By: author})
+	}
+}
+
+// stays notes that a group which we are no longer in goes on here: nobody founds
+// beside it, and the Welcome of who replaced us may be on its way.
+func (m *Machine) stays(now time.Time, p *place, g *group, members []uint32) {
+	f := &foreign{id: g.id, suite: g.suite, sessions: map[uint32]time.Time{}}
+	for _, s := range members {
+		if _, here := p.hearer(s); here {
+			f.sessions[s] = now
+		}
+	}
+	if len(f.sessions) > 0 && len(p.foreign) < maxForeign {
+		p.foreign[g.id] = f
 	}
 }
