@@ -44,7 +44,11 @@ func TestGroupsVoiceChurn(t *testing.T) {
 					h.leave(others[i], k == 1)
 					others = slices.Delete(others, i, i+1)
 				}
-				h.run(time.Duration(200+h.rng.IntN(3000)) * time.Millisecond)
+				pause := time.Duration(200+h.rng.IntN(3000)) * time.Millisecond
+				if regime == "N" {
+					pause *= 3
+				}
+				h.run(pause)
 			}
 			h.until(2*time.Minute, "all together", func() bool { return together(append(others, list...)...) })
 			n := sent

@@ -75,7 +75,7 @@ func (e *Groups) effects(now time.Time, effect Effect, ev Event, reason string) 
 	if effect.Has(EffectLine) {
 		e.emit(Notice{NoticeGate, sentence(reason)})
 	}
-	if effect.Has(EffectHello) {
+	if effect.Has(EffectHello) && e.gate.State() == StateClear { // elsewhere it is asked for anyway
 		e.watching.hello = true
 		e.watching.lateAt = now.Add(lateTime)
 	}

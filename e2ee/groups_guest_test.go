@@ -125,7 +125,6 @@ type guest struct {
 	channel uint32
 	cert    string
 	up      bool
-	own     bool // the next change of our channel is our own act
 	fifo    time.Time
 	tick    int
 

@@ -134,17 +134,19 @@ func TestGroupsSuites(t *testing.T) {
 	}
 	h.leave(alice, false)
 	h.leave(bob, false)
-	carol := h.join("carol", 5) // she has the classic suite alone
+	carol := h.join("carol", 5) // with the classic suite alone
 	eve := h.join("eve", 5)
 	h.until(20*time.Second, "together", func() bool { return together(carol, eve) })
 	alice.took()
 	h.enter(alice, 5)
 	h.until(20*time.Second, "asked", func() bool { return alice.Question() == e2ee.QuestionWorse })
 	alice.closed()
-	h.move(alice, 6)
 	h.move(carol, 6)
+	h.move(eve, 6)
+	h.until(30*time.Second, "together elsewhere", func() bool { return together(carol, eve) && carol.channel == 6 })
+	h.move(alice, 6)
 	h.until(20*time.Second, "asked again", func() bool { return alice.channel == 6 && alice.Question() == e2ee.QuestionWorse })
 	alice.closed()
 	alice.handle(e2ee.UserProtect{})
-	h.until(20*time.Second, "together", func() bool { return together(alice, carol) })
+	h.until(20*time.Second, "together", func() bool { return together(alice, carol, eve) })
 }
