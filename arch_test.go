@@ -59,6 +59,7 @@ cmd/sotto             edge    client headless guard events keystore identity e2e
 # tests with real peers, and a simulated network; only _test files may import these
 internal/simnet       edge    envelope mumble/mumblepb mumble/voice google.golang.org/protobuf
 interop/peers         edge    mumble/control mumble/mumblepb mumble/voice mumble/crypt google.golang.org/protobuf
+internal/vectors      edge
 internal/evilserver   edge    envelope mumble/control mumble/mumblepb mumble/voice mumble/crypt google.golang.org/protobuf
 `
 

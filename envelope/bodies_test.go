@@ -146,92 +146,100 @@ func TestBodies(t *testing.T) {
 	}
 }
 
+// refusal changes one thing of a good body.
+type refusal struct {
+	body, why string
+	at        int    // where with stands instead of cut bytes; negative: from the end
+	cut       int    //
+	with      []byte //
+	want      error
+}
+
+func (r refusal) of(good []byte) []byte {
+	at := r.at
+	if at < 0 {
+		at += len(good)
+	}
+	return slices.Concat(good[:at], r.with, good[at+r.cut:])
+}
+
+var refusals = []refusal{
+	{"Presence", "version 0", 0, 1, []byte{0}, envelope.ErrValue},
+	{"Presence", "no suite", 1, 5, []byte{0}, envelope.ErrValue},
+	{"Presence", "half a suite", 1, 5, []byte{3, 1, 2, 3}, envelope.ErrValue},
+	{"Presence", "33 suites", 1, 5, slices.Concat([]byte{0x40, 66}, rep(1, 66)), envelope.ErrTooLong},
+	{"Presence", "wish 3", 6, 1, []byte{3}, envelope.ErrValue},
+	{"Presence", "length in two bytes", 1, 1, []byte{0x40, 4}, envelope.ErrVarint},
+	{"Presence", "length in four bytes", 1, 1, []byte{0x80, 0, 0, 4}, envelope.ErrVarint},
+	{"Presence", "length in eight bytes", 1, 1, []byte{0xC0, 0, 0, 0, 0, 0, 0, 4}, envelope.ErrVarint},
+	{"Hello", "version 0", 0, 1, []byte{0}, envelope.ErrValue},
+	{"Hello", "regime 0", 1, 1, []byte{0}, envelope.ErrValue},
+	{"Hello", "regime 4", 1, 1, []byte{4}, envelope.ErrValue},
+	{"Hello", "reason 5", 5, 1, []byte{5}, envelope.ErrValue},
+	{"Hello", "an epoch of no group", 6, 17, []byte{0}, envelope.ErrValue},
+	{"Hello", "group of 15 bytes", 6, 17, slices.Concat([]byte{15}, rep(0xC1, 15)), envelope.ErrValue},
+	{"Hello", "group of 17 bytes", 6, 17, slices.Concat([]byte{17}, rep(0xC1, 17)), envelope.ErrTooLong},
+	{"Hello", "group without the top bit", 7, 1, []byte{0x41}, envelope.ErrValue},
+	{"Hello", "group of zeros", 7, 16, rep(0, 16), envelope.ErrValue},
+	{"Hello", "no KeyPackage", 31, 4, []byte{0}, envelope.ErrValue},
+	{"Hello", "KeyPackage too long", 31, 4, slices.Concat(u32(2<<30|16385), rep(1, 16385)), envelope.ErrTooLong},
+	{"Hello", "an invite without proof", 35, 2, slices.Concat([]byte{8}, rep(8, 8), []byte{0}), envelope.ErrValue},
+	{"Hello", "a proof without invite", 35, 2, slices.Concat([]byte{0, 32}, rep(8, 32)), envelope.ErrValue},
+	{"Hello", "an invite of zeros", 35, 2, slices.Concat([]byte{8}, rep(0, 8), []byte{32}, rep(8, 32)), envelope.ErrValue},
+	{"Hello", "an invite of 7 bytes", 35, 2, slices.Concat([]byte{7}, rep(8, 7), []byte{32}, rep(8, 32)), envelope.ErrValue},
+	{"Hello", "signature of 63 bytes", -66, 66, slices.Concat([]byte{63}, rep(1, 63)), envelope.ErrValue},
+	{"Hello", "no signature", -66, 66, []byte{0}, envelope.ErrValue},
+	{"Ref", "unknown kind", 32, 1, []byte{0x0E}, envelope.ErrValue},
+	{"Ref", "of a Ref", 32, 1, []byte{4}, envelope.ErrValue},
+	{"Ref", "of a Probe", 32, 1, []byte{12}, envelope.ErrValue},
+	{"Ref", "size 0", 33, 4, u32(0), envelope.ErrValue},
+	{"Ref", "size above all bounds", 33, 4, u32(512<<10 + 1), envelope.ErrValue},
+	{"Ref", "no group", 37, 17, []byte{0}, envelope.ErrValue},
+	{"Want of a ref", "and an epoch", 33, 8, u64(1), envelope.ErrValue},
+	{"Want of a ref", "and a group", 32, 1, groupV, envelope.ErrValue},
+	{"Want of a ref", "of nothing", 0, 32, rep(0, 32), envelope.ErrValue},
+	{"Beacon", "no group", 0, 17, []byte{0}, envelope.ErrValue},
+	{"Beacon", "past of 12 bytes", 51, 17, slices.Concat([]byte{12}, rep(1, 12)), envelope.ErrValue},
+	{"Beacon", "more past than there was", 51, 17, slices.Concat([]byte{24}, rep(1, 24)), envelope.ErrValue},
+	{"Beacon", "nine past epochs", 51, 17, slices.Concat([]byte{0x40, 72}, rep(1, 72)), envelope.ErrTooLong},
+	{"Beacon", "signature of 65 bytes", -66, 66, slices.Concat([]byte{0x40, 65}, rep(1, 65)), envelope.ErrTooLong},
+	{"KeyPackageRequest", "audience 0", 0, 1, []byte{0}, envelope.ErrValue},
+	{"KeyPackageRequest", "audience 3", 0, 1, []byte{3}, envelope.ErrValue},
+	{"KeyPackageReply", "no KeyPackage", 32, 4, []byte{0}, envelope.ErrValue},
+	{"Report", "no group", 0, 17, []byte{0}, envelope.ErrValue},
+	{"leave", "with a body", -1, 1, []byte{1, 'x'}, envelope.ErrValue},
+	{"AppData", "body too long", 29, 3, slices.Concat(u32(2<<30|96010), rep(1, 96010)), envelope.ErrTooLong},
+	{"text", "scope 3", 0, 1, []byte{3}, envelope.ErrValue},
+	{"text", "a channel's without channel", 1, 4, u32(0xFFFFFFFF), envelope.ErrValue},
+	{"private text of 96 000 bytes", "in a channel", 1, 4, u32(0), envelope.ErrValue},
+	{"text", "of 96 001 bytes", 5, 3, slices.Concat(u32(2<<30|96001), rep(1, 96001)), envelope.ErrTooLong},
+	{"SottoLeaf", "session 0", 32, 4, u32(0), envelope.ErrValue},
+	{"SottoLeaf", "role 2", 36, 1, []byte{2}, envelope.ErrValue},
+	{"SottoLeaf", "audience 0", 37, 1, []byte{0}, envelope.ErrValue},
+	{"SottoLeaf", "extra of 257 bytes", -3, 3, slices.Concat(u16(1<<14|257), rep(1, 257)), envelope.ErrTooLong},
+	{"SottoGroup", "protocol 2", 1, 1, []byte{2}, envelope.ErrVersion},
+	{"SottoGroup", "audience 3", 2, 1, []byte{3}, envelope.ErrValue},
+	{"SottoGroup", "mode 1", 3, 1, []byte{1}, envelope.ErrValue},
+	{"SottoGroup", "no anchor", 4, 4, u32(0xFFFFFFFF), envelope.ErrValue},
+	{"SottoGroup, direct", "an anchor", 4, 4, u32(1), envelope.ErrValue},
+	{"SottoGroup", "admission 3", 40, 1, []byte{3}, envelope.ErrValue},
+	{"SottoGroup", "flag 4", 41, 1, []byte{7}, envelope.ErrValue},
+	{"SottoGroup", "PSK without flag", 41, 1, []byte{2}, envelope.ErrValue},
+	{"SottoGroup", "flag without PSK", 42, 17, []byte{0}, envelope.ErrValue},
+}
+
 // TestBodiesRefuse changes one thing of a good body.
 func TestBodiesRefuse(t *testing.T) {
 	good := map[string]body{}
 	for _, c := range bodies() {
 		good[c.name] = c
 	}
-	for _, r := range []struct {
-		body, why string
-		at        int    // where with stands instead of cut bytes; negative: from the end
-		cut       int    //
-		with      []byte //
-		want      error
-	}{
-		{"Presence", "version 0", 0, 1, []byte{0}, envelope.ErrValue},
-		{"Presence", "no suite", 1, 5, []byte{0}, envelope.ErrValue},
-		{"Presence", "half a suite", 1, 5, []byte{3, 1, 2, 3}, envelope.ErrValue},
-		{"Presence", "33 suites", 1, 5, slices.Concat([]byte{0x40, 66}, rep(1, 66)), envelope.ErrTooLong},
-		{"Presence", "wish 3", 6, 1, []byte{3}, envelope.ErrValue},
-		{"Presence", "length in two bytes", 1, 1, []byte{0x40, 4}, envelope.ErrVarint},
-		{"Presence", "length in four bytes", 1, 1, []byte{0x80, 0, 0, 4}, envelope.ErrVarint},
-		{"Presence", "length in eight bytes", 1, 1, []byte{0xC0, 0, 0, 0, 0, 0, 0, 4}, envelope.ErrVarint},
-		{"Hello", "version 0", 0, 1, []byte{0}, envelope.ErrValue},
-		{"Hello", "regime 0", 1, 1, []byte{0}, envelope.ErrValue},
-		{"Hello", "regime 4", 1, 1, []byte{4}, envelope.ErrValue},
-		{"Hello", "reason 5", 5, 1, []byte{5}, envelope.ErrValue},
-		{"Hello", "an epoch of no group", 6, 17, []byte{0}, envelope.ErrValue},
-		{"Hello", "group of 15 bytes", 6, 17, slices.Concat([]byte{15}, rep(0xC1, 15)), envelope.ErrValue},
-		{"Hello", "group of 17 bytes", 6, 17, slices.Concat([]byte{17}, rep(0xC1, 17)), envelope.ErrTooLong},
-		{"Hello", "group without the top bit", 7, 1, []byte{0x41}, envelope.ErrValue},
-		{"Hello", "group of zeros", 7, 16, rep(0, 16), envelope.ErrValue},
-		{"Hello", "no KeyPackage", 31, 4, []byte{0}, envelope.ErrValue},
-		{"Hello", "KeyPackage too long", 31, 4, slices.Concat(u32(2<<30|16385), rep(1, 16385)), envelope.ErrTooLong},
-		{"Hello", "an invite without proof", 35, 2, slices.Concat([]byte{8}, rep(8, 8), []byte{0}), envelope.ErrValue},
-		{"Hello", "a proof without invite", 35, 2, slices.Concat([]byte{0, 32}, rep(8, 32)), envelope.ErrValue},
-		{"Hello", "an invite of zeros", 35, 2, slices.Concat([]byte{8}, rep(0, 8), []byte{32}, rep(8, 32)), envelope.ErrValue},
-		{"Hello", "an invite of 7 bytes", 35, 2, slices.Concat([]byte{7}, rep(8, 7), []byte{32}, rep(8, 32)), envelope.ErrValue},
-		{"Hello", "signature of 63 bytes", -66, 66, slices.Concat([]byte{63}, rep(1, 63)), envelope.ErrValue},
-		{"Hello", "no signature", -66, 66, []byte{0}, envelope.ErrValue},
-		{"Ref", "unknown kind", 32, 1, []byte{0x0E}, envelope.ErrValue},
-		{"Ref", "of a Ref", 32, 1, []byte{4}, envelope.ErrValue},
-		{"Ref", "of a Probe", 32, 1, []byte{12}, envelope.ErrValue},
-		{"Ref", "size 0", 33, 4, u32(0), envelope.ErrValue},
-		{"Ref", "size above all bounds", 33, 4, u32(512<<10 + 1), envelope.ErrValue},
-		{"Ref", "no group", 37, 17, []byte{0}, envelope.ErrValue},
-		{"Want of a ref", "and an epoch", 33, 8, u64(1), envelope.ErrValue},
-		{"Want of a ref", "and a group", 32, 1, groupV, envelope.ErrValue},
-		{"Want of a ref", "of nothing", 0, 32, rep(0, 32), envelope.ErrValue},
-		{"Beacon", "no group", 0, 17, []byte{0}, envelope.ErrValue},
-		{"Beacon", "past of 12 bytes", 51, 17, slices.Concat([]byte{12}, rep(1, 12)), envelope.ErrValue},
-		{"Beacon", "more past than there was", 51, 17, slices.Concat([]byte{24}, rep(1, 24)), envelope.ErrValue},
-		{"Beacon", "nine past epochs", 51, 17, slices.Concat([]byte{0x40, 72}, rep(1, 72)), envelope.ErrTooLong},
-		{"Beacon", "signature of 65 bytes", -66, 66, slices.Concat([]byte{0x40, 65}, rep(1, 65)), envelope.ErrTooLong},
-		{"KeyPackageRequest", "audience 0", 0, 1, []byte{0}, envelope.ErrValue},
-		{"KeyPackageRequest", "audience 3", 0, 1, []byte{3}, envelope.ErrValue},
-		{"KeyPackageReply", "no KeyPackage", 32, 4, []byte{0}, envelope.ErrValue},
-		{"Report", "no group", 0, 17, []byte{0}, envelope.ErrValue},
-		{"leave", "with a body", -1, 1, []byte{1, 'x'}, envelope.ErrValue},
-		{"AppData", "body too long", 29, 3, slices.Concat(u32(2<<30|96010), rep(1, 96010)), envelope.ErrTooLong},
-		{"text", "scope 3", 0, 1, []byte{3}, envelope.ErrValue},
-		{"text", "a channel's without channel", 1, 4, u32(0xFFFFFFFF), envelope.ErrValue},
-		{"private text of 96 000 bytes", "in a channel", 1, 4, u32(0), envelope.ErrValue},
-		{"text", "of 96 001 bytes", 5, 3, slices.Concat(u32(2<<30|96001), rep(1, 96001)), envelope.ErrTooLong},
-		{"SottoLeaf", "session 0", 32, 4, u32(0), envelope.ErrValue},
-		{"SottoLeaf", "role 2", 36, 1, []byte{2}, envelope.ErrValue},
-		{"SottoLeaf", "audience 0", 37, 1, []byte{0}, envelope.ErrValue},
-		{"SottoLeaf", "extra of 257 bytes", -3, 3, slices.Concat(u16(1<<14|257), rep(1, 257)), envelope.ErrTooLong},
-		{"SottoGroup", "protocol 2", 1, 1, []byte{2}, envelope.ErrVersion},
-		{"SottoGroup", "audience 3", 2, 1, []byte{3}, envelope.ErrValue},
-		{"SottoGroup", "mode 1", 3, 1, []byte{1}, envelope.ErrValue},
-		{"SottoGroup", "no anchor", 4, 4, u32(0xFFFFFFFF), envelope.ErrValue},
-		{"SottoGroup, direct", "an anchor", 4, 4, u32(1), envelope.ErrValue},
-		{"SottoGroup", "admission 3", 40, 1, []byte{3}, envelope.ErrValue},
-		{"SottoGroup", "flag 4", 41, 1, []byte{7}, envelope.ErrValue},
-		{"SottoGroup", "PSK without flag", 41, 1, []byte{2}, envelope.ErrValue},
-		{"SottoGroup", "flag without PSK", 42, 17, []byte{0}, envelope.ErrValue},
-	} {
+	for _, r := range refusals {
 		c, ok := good[r.body]
 		if !ok {
 			t.Fatalf("no body %q", r.body)
 		}
-		at := r.at
-		if at < 0 {
-			at += len(c.good)
-		}
-		bad := slices.Concat(c.good[:at], r.with, c.good[at+r.cut:])
-		if _, err := c.parse(bad); !errors.Is(err, r.want) {
+		if _, err := c.parse(r.of(c.good)); !errors.Is(err, r.want) {
 			t.Errorf("%s, %s: %v, want %v", r.body, r.why, err, r.want)
 		}
 	}
