@@ -17,7 +17,7 @@ import (
 	"github.com/sotto-voip/sotto/envelope"
 )
 
-var update = flag.Bool("update", false, "write testdata/typed-secret.json anew from the reference in reference_test.go")
+var update = flag.Bool("update", false, "write the test vectors of this package anew")
 
 const vectorFile = "testdata/typed-secret.json"
 
@@ -31,9 +31,9 @@ func (h *hexBytes) UnmarshalText(text []byte) error {
 	return err
 }
 
-// vectors are those of Sotto protocol §13, item 16. Error is the text of the
+// typedVectors are those of Sotto protocol §13, item 16. Error is the text of the
 // error a receiver ends with; empty: the packet must open.
-type vectors struct {
+type typedVectors struct {
 	Comment   string         `json:"comment"`
 	Server    hexBytes       `json:"server"`
 	Secrets   []secretVector `json:"secrets"`
@@ -73,12 +73,12 @@ type voiceVector struct {
 }
 
 // makeVectors makes them from fixed inputs with the reference alone.
-func makeVectors() vectors {
+func makeVectors() typedVectors {
 	server := make([]byte, 32)
 	for i := range server {
 		server[i] = 0xC0 + byte(i)
 	}
-	v := vectors{
+	v := typedVectors{
 		Comment: "Typed secret. Machine-made S: bytes 00..0f. Server: bytes c0..df. Nonces and salts: one byte repeated.",
 		Server:  server, Channel: 3, Session: 7, Now: 1_800_000_000,
 		NoSecrets: []string{
@@ -203,7 +203,7 @@ func TestVectors(t *testing.T) {
 	if !bytes.Equal(b, made) {
 		t.Error("testdata differs from what the reference makes")
 	}
-	var v vectors
+	var v typedVectors
 	if err := json.Unmarshal(b, &v); err != nil {
 		t.Fatal(err)
 	}
