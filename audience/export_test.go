@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/identity"
 	"github.com/sotto-voip/sotto/mls"
 )
 
@@ -59,3 +60,61 @@ func (m *Machine) Pending(id envelope.GroupID) bool {
 
 // Rank is our own in a group.
 func (m *Machine) Rank(now time.Time, id envelope.GroupID) int { return m.rank(now, m.groups[id]) }
+
+// Padding is how much is put behind content of so many bytes.
+func Padding(commit bool, size int) int {
+	if commit {
+		return padding(mls.ContentCommit, size)
+	}
+	return padding(mls.ContentApplication, size)
+}
+
+// Digest is D(e).
+func Digest(id envelope.GroupID, epoch uint64, authenticator []byte) [32]byte {
+	return digestOf(id, epoch, authenticator)
+}
+
+// RankOrder puts leaves that may all commit in the order of their ranks.
+func RankOrder(authenticator []byte, leaves []uint32) (order []uint32) {
+	g := &group{own: leaves[0], leaves: map[uint32]*leaf{}}
+	for _, i := range leaves {
+		g.leaves[i] = &leaf{index: i, rank: rankDigest(authenticator, i)}
+	}
+	for _, l := range (&Machine{}).ranks(time.Time{}, g) {
+		order = append(order, l.index)
+	}
+	return order
+}
+
+// View is what a Beacon says of a history.
+type View struct {
+	Epoch uint64
+	Now   [16]byte
+	Past  [][8]byte
+}
+
+func (v View) view() *view { return &view{epoch: v.Epoch, now: v.Now, past: v.Past} }
+
+// Compare holds two views against each other.
+func Compare(own, peer View) (common, same bool) { return own.view().compare(peer.view()) }
+
+// Outweighs is the rule of two groups.
+func Outweighs(a int, aID envelope.GroupID, b int, bID envelope.GroupID) bool {
+	return outweighs(a, aID, b, bID)
+}
+
+// ForkMoves reports whether a branch of this weight goes over to the one of others,
+// who have sent these views.
+func ForkMoves(own View, weight int, others []View) bool {
+	b := &branch{}
+	for i, v := range others {
+		b.views, b.sessions = append(b.views, v.view()), append(b.sessions, uint32(i+1))
+	}
+	b.parting(own.view())
+	return b.outweighs(weight)
+}
+
+// BeaconTrue reports whether a Beacon is signed with a leaf's key.
+func BeaconTrue(cs mls.CipherSuite, key []byte, b envelope.Beacon) bool {
+	return verify(cs, key, identity.LabelBeacon, b.SignedContent(), b.Signature)
+}

@@ -131,8 +131,7 @@ func (m *Machine) runHealing(now time.Time, g *group) {
 		return
 	}
 	b := g.heaviestBranch()
-	weight, ours := len(b.sessions), m.weight(now, g)
-	if weight < ours || weight == ours && bytes.Compare(b.key[:], b.ours[:]) >= 0 {
+	if !b.outweighs(m.weight(now, g)) {
 		h.moveAt = time.Time{}
 		return
 	}
@@ -142,6 +141,13 @@ func (m *Machine) runHealing(now time.Time, g *group) {
 	if m.reached(now, h.moveAt) {
 		m.rejoin(now, g, envelope.HelloFork, b.sessions)
 	}
+}
+
+// outweighs reports whether our own branch, of this weight, is the lighter one: at
+// equal weight the smaller digest stays.
+func (b *branch) outweighs(ours int) bool {
+	n := len(b.sessions)
+	return n > ours || n == ours && bytes.Compare(b.key[:], b.ours[:]) < 0
 }
 
 // stillHere reports whether the server shows a session in a group's audience.

@@ -8,17 +8,21 @@ import (
 	"time"
 )
 
-// drawRanks gives each member its place in this epoch:
-// H("sotto/1 rank" || epoch_authenticator || leaf) (§6.1).
+// drawRanks gives each member its place in this epoch.
 func (g *group) drawRanks() {
 	authenticator := g.mls.EpochAuthenticator()
 	for _, l := range g.leaves {
-		h := sha256.New()
-		h.Write([]byte("sotto/1 rank"))
-		h.Write(authenticator)
-		h.Write(binary.BigEndian.AppendUint32(nil, l.index))
-		l.rank = [32]byte(h.Sum(nil))
+		l.rank = rankDigest(authenticator, l.index)
 	}
+}
+
+// rankDigest is H("sotto/1 rank" || epoch_authenticator || leaf) (§6.1).
+func rankDigest(authenticator []byte, leaf uint32) [32]byte {
+	h := sha256.New()
+	h.Write([]byte("sotto/1 rank"))
+	h.Write(authenticator)
+	h.Write(binary.BigEndian.AppendUint32(nil, leaf))
+	return [32]byte(h.Sum(nil))
 }
 
 // ranks orders those who may commit now: confirmed members that the server shows

@@ -112,8 +112,8 @@ func vectorEngine(t *testing.T, now time.Time, context []byte, sessions ...uint3
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.SpeakOnly(7, sessions...)
 	g.Handle(now, e2ee.PluginContext{Context: context})
-	g.Show(sessions...)
 	return g
 }
 
@@ -130,9 +130,9 @@ func TestVectorsMedia(t *testing.T) {
 			g.Handle(now, nil)
 			switch {
 			case s.Begin != nil:
-				g.Begin(now, s.Begin.event(now))
+				g.BeginEpoch(now, s.Begin.event(now))
 			case s.Lose != nil:
-				g.Lose(envelope.GroupID(s.Lose))
+				g.LoseGroup(now, envelope.GroupID(s.Lose))
 			default:
 				receiveVector(t, g, now, run.About, s.Frame)
 				if s.Frame.Valid {
@@ -147,7 +147,7 @@ func TestVectorsMedia(t *testing.T) {
 		now := mediaStart
 		g := vectorEngine(t, now, f.PluginContext, f.Sessions...)
 		b := run.Begin.event(now)
-		g.Begin(now, b)
+		g.BeginEpoch(now, b)
 		for _, s := range run.Frames {
 			now = now.Add(time.Duration(s.MS) * time.Millisecond)
 			frame := e2ee.Frame{FrameNumber: s.FrameNumber, Terminator: s.Terminator, Opus: s.Opus}
