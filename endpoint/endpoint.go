@@ -77,6 +77,7 @@ type Stats struct {
 	Firewall   uint64 // opened, but not fit for a stock client
 	TooLong    uint64 // own frames that do not fit the largest packet
 	BadOpus    uint64 // own frames that are no Opus packet of 10, 20, 40 or 60 ms
+	Flood      uint64 // texts that were not shown because there were too many
 
 	// Carrier counts what became of objects on their way, Regime is what the server
 	// does with them; Agreement is what automatic groups have done and dropped.

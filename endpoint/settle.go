@@ -46,7 +46,9 @@ func (e *Endpoint) fromEngine(now time.Time, o e2ee.Output) {
 	case e2ee.OtherSecret:
 		e.emit(OtherSecret{o})
 	case e2ee.TextReceived:
-		e.emit(TextIn{o.From, o.Text})
+		if e.mayShow(now, o.From) {
+			e.emit(TextIn{o.From, o.Text})
+		}
 	case e2ee.Notice:
 		e.emit(Notice{o})
 	default:

@@ -19,6 +19,7 @@ const (
 	NoticeMixed       = "mixed"       // voice under a member's name that is not the member's
 	NoticeUnconfirmed = "unconfirmed" // a member does not show the current keys
 	NoticeChannel     = "channel"     // the own channel was renamed or linked, and stays protected
+	NoticeFlood       = "flood"       // more texts of somebody than anybody writes
 )
 
 const (
@@ -34,6 +35,12 @@ const (
 	unconfirmedTimeLong = 45 * time.Second
 	// channelPause bounds what is said of the own channel.
 	channelPause = 10 * time.Second
+	// textBurst texts of one author are shown at once, and then one each textEvery.
+	// Murmur passes on less, so only with the server's help does anybody write more.
+	textBurst  = 64
+	textEvery  = 250 * time.Millisecond
+	floodPause = 10 * time.Second
+	maxWriters = 1024
 )
 
 // suspects is what arrives now and then by chance, and often only if the server
@@ -42,6 +49,7 @@ type suspects struct {
 	altered, mixed suspicion
 	missing        map[uint32]missing // members, by session
 	room           room
+	writers        map[uint32]writer // by session
 }
 
 // suspicion counts one kind of it.
@@ -92,6 +100,35 @@ func (e *Endpoint) unopened(now time.Time, in *voice.Packet, err error) {
 		e.notice(NoticeMixed, "What arrives as the voice of "+e.mirror.Label(in.Session)+
 			" does not fit the keys of that person and is not played. The server may mix people up, or alter what they say.")
 	}
+}
+
+// writer is somebody whose texts are counted.
+type writer struct {
+	full time.Time // when all of textBurst is allowed again
+	said time.Time
+}
+
+// mayShow reports whether a text of somebody is shown, or is one of too many.
+func (e *Endpoint) mayShow(now time.Time, from uint32) bool {
+	w := e.suspects.writers[from]
+	if w.full.Before(now) {
+		w.full = now
+	}
+	if w.full.Sub(now) <= (textBurst-1)*textEvery {
+		w.full = w.full.Add(textEvery)
+		if e.suspects.writers == nil || len(e.suspects.writers) >= maxWriters {
+			e.suspects.writers = map[uint32]writer{}
+		}
+		e.suspects.writers[from] = w
+		return true
+	}
+	e.stats.Flood++
+	if w.said.IsZero() || now.Sub(w.said) >= floodPause {
+		w.said = now
+		e.suspects.writers[from] = w
+		e.notice(NoticeFlood, "Too many messages of "+e.mirror.Label(from)+" arrive; some are not shown.")
+	}
+	return false
 }
 
 // missing is a member without a recent proof of our epoch.

@@ -381,7 +381,11 @@ type scenario struct {
 func play(t *testing.T, rows []scenario) {
 	for _, r := range rows {
 		t.Run(r.id, func(t *testing.T) {
-			for seed := range uint64(seeds) {
+			n := uint64(seeds)
+			if testing.Short() {
+				n = 1
+			}
+			for seed := range n {
 				s := newStage(t, seed+1, simnet.Murmur15())
 				r.run(t, s)
 				s.sealed()
@@ -397,4 +401,4 @@ func play(t *testing.T, rows []scenario) {
 }
 
 // seeds is how many stages each scenario is played on.
-const seeds = 4
+const seeds = 3

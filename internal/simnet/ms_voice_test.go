@@ -1,0 +1,316 @@
+package simnet_test
+
+import (
+	"bytes"
+	"math"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/endpoint"
+	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/internal/simnet"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
+	"github.com/sotto-voip/sotto/mumble/voice"
+	opuspkg "github.com/sotto-voip/sotto/opus"
+	"github.com/sotto-voip/sotto/sframe"
+)
+
+// TestMSVoice: the server repeats, mixes up, makes up and re-encodes voice.
+func TestMSVoice(t *testing.T) {
+	play(t, []scenario{
+		{"MS11", "plays voice again five seconds later, and an hour later: nothing is heard twice", func(t *testing.T, s *stage) {
+			all := s.join(e2ee.PolicyRequire, "alice", "bob")
+			bob := all[1]
+			s.forget()
+			all[0].talk(2 * time.Second)
+			s.run(3 * time.Second)
+			n, _ := bob.hears(all[0].peer.Session())
+			spoken := s.srv.RecordedVoice()
+			for _, wait := range []time.Duration{2 * time.Second, time.Hour} {
+				s.run(wait)
+				before := bob.Stats().Unopened
+				for _, r := range spoken {
+					s.srv.Replay(r)
+				}
+				s.run(time.Second)
+				if again, _ := bob.hears(all[0].peer.Session()); again > n+10 || n < 80 { // a few were lost the first time
+					t.Errorf("after %v bob heard %d packets, first %d", wait, again, n)
+				}
+				if bob.Stats().Unopened == before {
+					t.Error("nothing of it was counted")
+				}
+			}
+			for i, h := range bob.heard {
+				if h.from == all[0].peer.Session() && !bytes.Equal(h.opus, all[0].speech()) {
+					t.Errorf("packet %d is not what alice said", i)
+				}
+			}
+		}},
+		{"MS12", "names alice as bob and bob as alice: dropped, and said; nobody lights up under a wrong name", func(t *testing.T, s *stage) {
+			all := s.join(e2ee.PolicyRequire, "alice", "bob", "carol")
+			alice, bob, carol := all[0], all[1], all[2]
+			s.forget()
+			s.srv.Swap(alice.peer.Session(), bob.peer.Session())
+			alice.talk(4 * time.Second)
+			bob.talk(4 * time.Second)
+			alice.write("I am alice")
+			s.run(8 * time.Second)
+			for _, h := range carol.heard {
+				t.Errorf("carol hears %x of %d", h.opus[:4], h.from)
+				break
+			}
+			if len(carol.texts) != 0 {
+				t.Errorf("carol reads %v", carol.texts)
+			}
+			if !carol.told(endpoint.NoticeMixed, "does not fit the keys of that person") {
+				t.Errorf("told %v", carol.notices)
+			}
+			// As somebody who is not in the group, or is not there at all.
+			s.srv.Fair()
+			s.forget()
+			ghost := s.srv.Ghost("mallory", "", 0)
+			s.srv.Hook(func(d *simnet.Delivery) {
+				if d.Voice != nil && d.From == alice.peer.Session() {
+					d.As(ghost)
+				}
+			})
+			alice.talk(2 * time.Second)
+			s.run(3 * time.Second)
+			if len(carol.heard) != 0 {
+				t.Error("carol hears a ghost")
+			}
+		}},
+		{"MS25", "plays recorded clear audio as bob in a protected channel: not heard", func(t *testing.T, s *stage) {
+			for _, policy := range []e2ee.Policy{e2ee.PolicyPrefer, e2ee.PolicyRequire} {
+				all := s.join(policy, "alice"+policy.String(), "bob"+policy.String())
+				stranger := s.srv.NewPeer("stranger"+policy.String(), nil)
+				stranger.Connect()
+				s.run(6 * time.Second)
+				s.forget()
+				for i := range 50 {
+					s.clock.After(time.Duration(i)*20*time.Millisecond, func() {
+						p := voice.Packet{Codec: voice.Opus, Session: all[1].peer.Session(), FrameNumber: uint64(2 * i), Data: opusPacket(0x29)}
+						s.srv.InjectVoice(p, all[0].peer.Session())
+						stranger.Say(0, opusPacket(0x2A))
+					})
+				}
+				s.run(2 * time.Second)
+				if n, clear := all[0].hears(all[1].peer.Session()); n+clear != 0 {
+					t.Errorf("%v: heard as bob: %d encrypted, %d in clear", policy, n, clear)
+				}
+				// What somebody without keys says is marked as clear, or not heard.
+				n, clear := all[0].hears(stranger.Session())
+				if n != 0 || (policy == e2ee.PolicyRequire) == (clear > 0) {
+					t.Errorf("%v: of a stranger %d encrypted, %d in clear", policy, n, clear)
+				}
+				if all[0].Stats().ClearVoice < 50 {
+					t.Errorf("%v: counted %d", policy, all[0].Stats().ClearVoice)
+				}
+				for _, p := range all {
+					p.peer.Disconnect()
+				}
+				stranger.Disconnect()
+				s.run(2 * time.Second)
+			}
+		}},
+		{"MS33", "cuts off padding, or encodes silence anew: said within three seconds", func(t *testing.T, s *stage) {
+			all := s.join(e2ee.PolicyRequire, "alice", "bob", "carol")
+			s.forget()
+			for _, how := range []struct {
+				name  string
+				strip func(b []byte) []byte
+			}{
+				{"the same packet without its padding", func(b []byte) []byte {
+					d, _, _ := opuspkg.ParseCover(b)
+					out, _ := opuspkg.AppendCover(nil, d, nil)
+					return out
+				}},
+				{"one frame in its plainest form", func([]byte) []byte { return []byte{0xF8, 0xFF, 0xFE} }},
+				{"padding of zeros in place of ours", func(b []byte) []byte {
+					d, padding, _ := opuspkg.ParseCover(b)
+					out, _ := opuspkg.AppendCover(nil, d, make([]byte, len(padding)))
+					return out
+				}},
+			} {
+				s.srv.Fair()
+				s.run(11 * time.Minute) // so long nothing is said twice
+				s.forget()
+				s.srv.Hook(func(d *simnet.Delivery) {
+					if d.Voice != nil {
+						d.SetPayload(how.strip(d.Voice.Data))
+					}
+				})
+				all[0].talk(4 * time.Second)
+				s.run(3 * time.Second)
+				for _, p := range all[1:] {
+					if !p.told(endpoint.NoticeAltered, "The server alters audio; protection is impossible here") {
+						t.Errorf("%s: %s is told %v", how.name, p.name, p.notices)
+					}
+					if len(p.heard) != 0 {
+						t.Errorf("%s: heard %d", how.name, len(p.heard))
+					}
+				}
+				s.run(2 * time.Second)
+			}
+		}},
+	})
+}
+
+// seal encrypts what no honest endpoint would let a member say, and sends it.
+func (p *soul) seal(f e2ee.Frame, length time.Duration) {
+	p.s.t.Helper()
+	p.frame += 2
+	f.FrameNumber = p.frame
+	body, err := p.Groups().SealVoice(nil, p.s.clock.Now(), envelope.MaxVoiceBody(length, envelope.MaxVoice), &f)
+	if err != nil {
+		p.s.t.Fatal(err)
+	}
+	data, err := envelope.AppendVoice(nil, length, body)
+	if err != nil {
+		p.s.t.Fatal(err)
+	}
+	p.send(data)
+}
+
+// send lets the server take a voice packet for one of p.
+func (p *soul) send(data []byte) {
+	for _, q := range p.s.souls {
+		if q != p && q.peer.Session() != 0 {
+			p.s.srv.InjectVoice(voice.Packet{Codec: voice.Opus, Session: p.peer.Session(), FrameNumber: p.frame, Data: data}, q.peer.Session())
+		}
+	}
+}
+
+// TestMVoice: a member of the group, who has the keys, sends voice that is none.
+func TestMVoice(t *testing.T) {
+	play(t, []scenario{
+		{"M9", "CTR of 2^64-1, jumps over steps, and far beyond: dropped, or followed within bounds", func(t *testing.T, s *stage) {
+			all := s.join(e2ee.PolicyRequire, "alice", "bob")
+			alice, bob := all[0], all[1]
+			s.forget()
+			for _, h := range []sframe.Header{{CTR: math.MaxUint64}, {CTR: 1<<14 + 1}, {KID: math.MaxUint64}, {KID: 255, CTR: math.MaxUint64}, {KID: 7}} {
+				body := append([]byte{envelope.VoiceMLS}, sframe.AppendHeader(nil, h)...)
+				data, err := envelope.AppendVoice(nil, 20*time.Millisecond, append(body, make([]byte, 64)...))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range 100 {
+					alice.frame += 2
+					alice.send(data)
+				}
+			}
+			s.run(2 * time.Second)
+			if len(bob.heard) != 0 {
+				t.Errorf("%d packets of nothing are heard", len(bob.heard))
+			}
+			// Steps are skipped: within the look-ahead of eight it is followed.
+			skip := func(n int) {
+				f := e2ee.Frame{Opus: alice.speech()}
+				for range n << 14 {
+					if _, err := alice.Groups().SealVoice(nil, s.clock.Now(), 600, &f); err != nil {
+						t.Fatal(err)
+					}
+				}
+				alice.talk(time.Second)
+				s.run(2 * time.Second)
+			}
+			skip(3)
+			if n, _ := bob.hears(alice.peer.Session()); n < 40 {
+				t.Errorf("three steps on: heard %d", n)
+			}
+			s.forget()
+			skip(10)
+			if n, _ := bob.hears(alice.peer.Session()); n != 0 {
+				t.Errorf("ten steps on: heard %d, more than the look-ahead", n)
+			}
+		}},
+		{"M10", "illegal Opus of a member: nothing of it reaches the client", func(t *testing.T, s *stage) {
+			all := s.join(e2ee.PolicyRequire, "alice", "bob")
+			alice, bob := all[0], all[1]
+			s.forget()
+			long := bytes.Repeat([]byte{0x55}, 600)
+			bad := [][]byte{
+				{0xF8}, {0xFF}, {0xFB, 0}, {0xFB, 49}, {0xFB, 0x80 | 2, 200, 1}, {0xFB, 0x40 | 1, 255, 255, 255}, {0xF9, 1, 2}, // counts and lengths that lie
+				append([]byte{0xFB, 6}, long[:60]...),    // 120 ms
+				append([]byte{0xE3, 48}, long[:48*2]...), // 48 frames of 2.5 ms
+				append([]byte{0xFA, 252, 255}, long...),  // a frame that is longer than it may be
+				append([]byte{0x78}, long[:30]...),       // 20 ms, in an envelope of another length below
+			}
+			for _, b := range bad {
+				for _, length := range []time.Duration{10 * time.Millisecond, 60 * time.Millisecond} {
+					alice.seal(e2ee.Frame{Opus: b}, length)
+				}
+			}
+			for i := range 500 { // and anything
+				b := make([]byte, 1+i%40)
+				for j := range b {
+					b[j] = byte(i*31 + j*i)
+				}
+				alice.seal(e2ee.Frame{Opus: b}, 20*time.Millisecond)
+			}
+			s.run(2 * time.Second)
+			for _, h := range bob.heard {
+				var p opuspkg.Packet
+				if err := opuspkg.Parse(h.opus, &p); err != nil || p.Duration() > 60*time.Millisecond || opuspkg.Check(h.opus, p.Duration()) != nil {
+					t.Errorf("% x reaches the client: %v", h.opus, err)
+				}
+			}
+			if bob.Endpoint.Stats().Firewall < uint64(len(bad)) {
+				t.Errorf("%+v", bob.Endpoint.Stats())
+			}
+		}},
+		{"M12", "positions that are no numbers: none arrives, the voice does", func(t *testing.T, s *stage) {
+			all := s.join(e2ee.PolicyRequire, "alice", "bob")
+			s.forget()
+			nan, inf := float32(math.NaN()), float32(math.Inf(-1))
+			for _, c := range []struct {
+				p    [3]float32
+				none bool
+			}{{[3]float32{nan, 0, 0}, true}, {[3]float32{0, inf, 0}, true}, {[3]float32{1e38, -1e38, 0}, false}, {place, false}} {
+				s.forget()
+				all[0].seal(e2ee.Frame{Opus: all[0].speech(), HasPosition: true, Position: c.p}, 20*time.Millisecond)
+				s.run(time.Second)
+				if h := all[1].heard; len(h) > 1 || len(h) == 1 && h[0].hasPosition == c.none {
+					t.Errorf("%v: %+v", c.p, h)
+				}
+			}
+		}},
+		{"M18", "an old member uses the keys that it kept: not heard, and within the grace of an epoch never for longer than two seconds", func(t *testing.T, s *stage) {
+			all := s.join(e2ee.PolicyRequire, "alice", "bob", "carol", "dave")
+			alice, carol := all[0], all[2]
+			s.forget()
+			// carol does not follow any more, keeps her keys, and speaks.
+			s.srv.Hook(simnet.Only(simnet.Withhold(0, envelope.KindMLSMessage, envelope.KindRef, envelope.KindWelcome), carol.peer.Session()))
+			all[3].peer.Disconnect()
+			s.within(10*time.Second, "dave is out", func() bool { return len(alice.Groups().Members()) == 3 })
+			out := s.clock.Now()
+			carol.talk(20 * time.Second)
+			s.run(20 * time.Second)
+			for _, h := range alice.heard {
+				if h.from == carol.peer.Session() && h.at.Sub(out) > 2*time.Second+200*time.Millisecond {
+					t.Errorf("heard with old keys %v after the change", h.at.Sub(out))
+					break
+				}
+			}
+			// And removed: not at all.
+			s.srv.Fair()
+			s.run(40 * time.Second)
+			carol.talk(15 * time.Second)
+			s.run(time.Second)
+			s.forget()
+			session := carol.peer.Session()
+			others := []uint32{alice.peer.Session(), all[1].peer.Session()}
+			s.srv.Inject(&mumblepb.UserRemove{Session: proto.Uint32(session)}, others...)
+			s.srv.Hook(simnet.Only(simnet.Withhold(0, allKinds...), session))
+			s.within(10*time.Second, "carol is out", func() bool { return len(alice.Groups().Members()) == 2 })
+			s.forget()
+			s.run(3 * time.Second)
+			if n, _ := alice.hears(session); n != 0 || carol.peer.Stats().Said == 0 {
+				t.Errorf("a removed member is heard %d times", n)
+			}
+		}},
+	})
+}
