@@ -75,6 +75,12 @@ type (
 	}
 )
 
+// NoticeBarred is the code of the Notice that UDP is given up, BarredLine its words.
+const (
+	NoticeBarred = "no-udp"
+	BarredLine   = "The server gives keys for voice by UDP that were used before. Voice goes through its TCP connection from now on."
+)
+
 func (Connected) clientEvent()    {}
 func (Disconnected) clientEvent() {}
 func (MirrorEvent) clientEvent()  {}

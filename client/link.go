@@ -52,6 +52,8 @@ type Link struct {
 	format        voice.Format
 
 	crypt     crypt.CryptState
+	keys      map[string]bool // that were used on this leg
+	barred    bool            // no UDP any more: see cryptSetup
 	path      path
 	lastGood  time.Time // when a datagram last decrypted
 	lastAsk   time.Time // when we last asked for a resync
@@ -136,7 +138,10 @@ type Incoming struct {
 	Voice *voice.Packet  // valid until the next call on the Link
 	UDP   bool           // the voice came by UDP
 	Keyed bool           // CryptSetup with a new key was taken in
-	Pong  uint64         // the answer to Ping or PingUDP with this number
+	// Barred says, once, that UDP is given up for good: the server named a key a
+	// second time, or more keys than any server does.
+	Barred bool
+	Pong   uint64 // the answer to Ping or PingUDP with this number
 }
 
 // ReceiveFrame takes one control frame.
@@ -156,7 +161,9 @@ func (l *Link) ReceiveFrame(now time.Time, f control.Frame) (Incoming, error) {
 			l.malformed++
 			return Incoming{}, nil
 		}
-		return Incoming{Keyed: l.cryptSetup(now, m.(*mumblepb.CryptSetup))}, nil
+		was := l.barred
+		keyed := l.cryptSetup(now, m.(*mumblepb.CryptSetup))
+		return Incoming{Keyed: keyed, Barred: l.barred && !was}, nil
 	case control.TypeUDPTunnel:
 		l.tcpCount++
 		return l.voice(f.Body, false), nil
@@ -226,13 +233,34 @@ func (l *Link) sendPlain(b []byte, udp bool) error {
 	return nil
 }
 
+// maxKeys is how many UDP keys a server may give on one connection. Murmur gives
+// one at login.
+const maxKeys = 64
+
+// cryptSetup takes in keys and nonces. A key is used once: with a nonce that the
+// server sets back, OCB2 would encrypt twice under the same key and nonce, and what
+// it protects could be read and forged by others on the way. Such a server gets
+// voice through the TCP tunnel, which has keys of its own.
 func (l *Link) cryptSetup(now time.Time, m *mumblepb.CryptSetup) (keyed bool) {
 	switch {
+	case l.barred:
 	case len(m.GetKey()) > 0:
+		if l.keys[string(m.GetKey())] || len(l.keys) >= maxKeys {
+			l.barred = true
+			if l.path.up {
+				l.path.up = false
+				l.turn(false)
+			}
+			return false
+		}
 		if err := l.crypt.SetKey(m.GetKey(), m.GetClientNonce(), m.GetServerNonce()); err != nil {
 			l.malformed++
 			return false
 		}
+		if l.keys == nil {
+			l.keys = map[string]bool{}
+		}
+		l.keys[string(m.GetKey())] = true
 		l.lastGood = now
 		if l.udp != nil {
 			l.path.next = now
@@ -267,7 +295,7 @@ func (l *Link) Tick(now time.Time) error {
 	if !now.Before(l.nextPing) {
 		l.Ping(now)
 	}
-	if l.udp != nil && l.crypt.Valid() {
+	if l.udp != nil && l.crypt.Valid() && !l.barred {
 		if l.path.check(now) {
 			l.turn(false)
 		}
@@ -284,7 +312,7 @@ func (l *Link) Deadline() time.Time {
 	if l.nextPing.Before(d) {
 		d = l.nextPing
 	}
-	if l.udp != nil && l.crypt.Valid() {
+	if l.udp != nil && l.crypt.Valid() && !l.barred {
 		if u := l.path.deadline(); u.Before(d) {
 			d = u
 		}

@@ -409,3 +409,74 @@ func TestDialLinkNeedsACheck(t *testing.T) {
 		t.Error("a link without CheckServer is dialled")
 	}
 }
+
+// MS22: a key that comes a second time, with its nonces set back, would encrypt
+// twice under one nonce. It is not taken, and nothing leaves by UDP any more.
+func TestLinkOldKey(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		attack func(f *far)
+	}{
+		{"the same key again", func(f *far) {
+			setup := &mumblepb.CryptSetup{Key: f.crypt.Key(), ClientNonce: f.crypt.DecryptIV(), ServerNonce: f.crypt.EncryptIV()}
+			if in := f.toLink(setup); in.Keyed || !in.Barred {
+				t.Errorf("the same key: %+v", in)
+			}
+		}},
+		{"a key of before", func(f *far) {
+			setup := &mumblepb.CryptSetup{Key: f.crypt.Key(), ClientNonce: f.crypt.DecryptIV(), ServerNonce: f.crypt.EncryptIV()}
+			f.key()
+			if in := f.toLink(setup); in.Keyed || !in.Barred {
+				t.Errorf("a key of before: %+v", in)
+			}
+		}},
+		{"a key each second", func(f *far) {
+			for n := 0; ; n++ {
+				if n > 100 {
+					t.Fatal("100 keys are taken")
+				}
+				f.crypt.GenerateKey()
+				in := f.toLink(&mumblepb.CryptSetup{Key: f.crypt.Key(), ClientNonce: f.crypt.DecryptIV(), ServerNonce: f.crypt.EncryptIV()})
+				if in.Barred {
+					return
+				}
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFar(t, control.MakeVersion(1, 5, 735), false)
+			f.key()
+			f.echo(f.wantPing())
+			if !f.link.OverUDP() {
+				t.Fatal("no UDP to begin with")
+			}
+			f.datagram() // the turn
+			c.attack(f)
+			if f.link.OverUDP() {
+				t.Error("still over UDP")
+			}
+			f.wantFrame(control.TypeUDPTunnel) // the turn
+			for b := make([]byte, 2048); ; {   // pings of the time before
+				f.udp.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+				if _, _, err := f.udp.ReadFromUDP(b); err != nil {
+					break
+				}
+			}
+			for range 5 {
+				if err := f.tick(4 * time.Second); err != nil {
+					t.Fatal(err)
+				}
+				f.toLink(&mumblepb.CryptSetup{Key: f.crypt.Key(), ClientNonce: f.crypt.DecryptIV(), ServerNonce: f.crypt.EncryptIV()})
+				f.link.PingUDP(f.now)
+				if err := f.link.SendVoice(&voice.Packet{Codec: voice.Opus, FrameNumber: 4, Data: []byte{0xF8, 1, 2}}); err != nil {
+					t.Fatal(err)
+				}
+				f.wantFrame(control.TypeUDPTunnel)
+			}
+			f.udp.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+			if n, _, err := f.udp.ReadFromUDP(make([]byte, 2048)); err == nil {
+				t.Errorf("%d bytes leave by UDP", n)
+			}
+		})
+	}
+}

@@ -38,7 +38,7 @@ func (l *Link) Ping(now time.Time) uint64 {
 // PingUDP sends a UDP ping now and returns its number; false while there is
 // no UDP at all.
 func (l *Link) PingUDP(now time.Time) (uint64, bool) {
-	if l.udp == nil || !l.crypt.Valid() {
+	if l.udp == nil || !l.crypt.Valid() || l.barred {
 		return 0, false
 	}
 	l.pingSeq++
@@ -80,7 +80,7 @@ func (l *Link) pongUDP(now time.Time, id uint64) Incoming {
 		return Incoming{}
 	}
 	l.udpRTT.add(now.Sub(p.at))
-	if l.path.echoed(now) {
+	if !l.barred && l.path.echoed(now) {
 		l.turn(true)
 	}
 	return Incoming{Pong: p.id}

@@ -21,6 +21,9 @@ func (c *Client) frame(now time.Time, f control.Frame) error {
 	if in.Voice != nil {
 		c.voice(now, in.Voice)
 	}
+	if in.Barred {
+		c.emit(Notice{e2ee.Notice{Code: NoticeBarred, Text: BarredLine}})
+	}
 	if in.Frame == nil {
 		return nil
 	}

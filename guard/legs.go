@@ -19,6 +19,8 @@ func (s *session) fromServer(now time.Time, f control.Frame) error {
 	switch {
 	case in.Keyed:
 		s.down.setup(now)
+	case in.Barred:
+		s.say(client.BarredLine)
 	case in.Voice != nil:
 		s.inbound(now, in.Voice)
 	case in.Pong != 0:
