@@ -132,7 +132,7 @@ func (e *Groups) healthChanged(now time.Time, h audience.Health) {
 		e.step(now, EventRemoveOverdue, e.labels(h.Overdue)+" may still hear")
 	}
 	if len(h.OtherServer) > len(before.OtherServer) {
-		e.step(now, EventCertificate, e.labels(h.OtherServer)+" sees another certificate of this server: somebody may stand between")
+		e.step(now, EventCertificate, e.see(h.OtherServer)+" another certificate of this server: somebody may stand between")
 	}
 	if len(h.Leaving) > len(before.Leaving) {
 		e.emit(Notice{NoticeLeaving, e.labels(h.Leaving) + " may still hear for a moment."})
@@ -196,6 +196,14 @@ func (e *Groups) label(session uint32) string {
 		return name
 	}
 	return "somebody"
+}
+
+// see names who sees something, with the verb.
+func (e *Groups) see(sessions []uint32) string {
+	if len(sessions) == 1 {
+		return e.labels(sessions) + " sees"
+	}
+	return e.labels(sessions) + " see"
 }
 
 func (e *Groups) labels(sessions []uint32) string {

@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/sotto-voip/sotto/audience"
 )
@@ -152,7 +154,8 @@ func sentence(s string) string {
 	if !strings.HasSuffix(s, ".") && !strings.HasSuffix(s, "?") {
 		s += "."
 	}
-	return strings.ToUpper(s[:1]) + s[1:]
+	first, n := utf8.DecodeRuneInString(s) // a name begins with a quotation mark
+	return string(unicode.ToUpper(first)) + s[n:]
 }
 
 func randomBytes(n int) []byte {
