@@ -53,10 +53,11 @@ headless              edge    client endpoint e2ee events opus ogg mumble/mirror
 guard                 edge    events client endpoint e2ee keystore identity trust opus mumble/mirror mumble/control mumble/mumblepb mumble/voice mumble/crypt golang.org/x/net google.golang.org/protobuf
 
 # front doors: flags in, parts wired
-internal/demo         edge    opus ogg envelope
+internal/demo         edge    client e2ee envelope events internal/evilserver opus ogg mumble/mumblepb mumble/voice google.golang.org/protobuf
 cmd/sotto             edge    client headless guard events keystore identity e2ee opus ogg internal/demo mumble/control mumble/mumblepb mumble/voice github.com/spf13/cobra golang.org/x/term
 
-# tests with real peers, and a simulated network; only _test files may import these
+# tests with real peers, and a simulated network; only _test files may import these,
+# and internal/demo the malicious server
 internal/simnet       edge    envelope mumble/mumblepb mumble/voice google.golang.org/protobuf
 interop/peers         edge    mumble/control mumble/mumblepb mumble/voice mumble/crypt google.golang.org/protobuf
 internal/vectors      edge

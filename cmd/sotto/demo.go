@@ -13,8 +13,10 @@ import (
 func demoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "demo", Short: "Show the promise on this machine, with a real Mumble server", Args: cobra.NoArgs,
-		Long: "Starts Debian's murmurd on loopback, two guards, and a listener without the secret, and shows\n" +
-			"what each of them gets. Needs murmurd, espeak-ng, sox, opusenc and opusdec.",
+		Long: "Starts a Mumble server on loopback, three guards that agree on keys, and a listener without\n" +
+			"Sotto, and shows what each of them and the server gets; then somebody comes, somebody leaves,\n" +
+			"and a server in the middle is caught. Fails when a promise does not hold. Takes half a minute.\n" +
+			"Needs murmurd, espeak-ng, sox, opusenc and opusdec.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			self, err := os.Executable()
 			if err != nil {

@@ -1,151 +1,127 @@
-// Package demo shows Sotto's promise on one machine: a real, unmodified Mumble
-// server, Alice and Bob behind a guard each, and Eve in the same channel
-// without the secret. Everything runs as separate processes of the program
-// itself, on loopback, in a directory that is removed afterwards.
+// Package demo shows Sotto's promise on one machine. A real, unmodified Mumble
+// server stands on loopback; Alice, Bob and Carol talk through a guard each, and
+// nobody has typed a secret. Eve is in the same channel without Sotto. Then Dave
+// comes, Carol leaves, and somebody stands between Carol and the server:
+//
+//	alice, bob:  Mumble <-> sotto guard <----------------> server
+//	carol, dave: Mumble <-> sotto guard <--> the middle <-> server
+//	eve:         Mumble <---------------------------------> server
+//
+// The middle (package evilserver) has the server's own key, as its owner has, and
+// passes on what it should; but it also hands out what people must not understand:
+// to Dave what was said before he came, to Carol what is said after she left.
+//
+// The guards are processes of the program itself; the clients behind them are
+// ordinary Mumble clients of package client. Every step is checked: what does not
+// hold is ErrBroken. Everything is in directories that are removed afterwards.
 //
 // It needs murmurd, espeak-ng, sox, opusenc and opusdec; scripts/demo installs
 // them.
 package demo
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/sotto-voip/sotto/internal/evilserver"
 )
 
-// Sentence is what Alice says.
-const Sentence = "Meet me at the old lighthouse at nine. Nobody but you can hear this, not even the server."
-
-// ErrBroken means that the demo ran and the promise was not kept.
+// ErrBroken means that the demo ran and a promise was not kept.
 var ErrBroken = errors.New("demo: the promise was not kept")
+
+// limit is how long the demo takes at the most.
+const limit = 90 * time.Second
+
+// stage holds what the demo has started.
+type stage struct {
+	ctx   context.Context
+	dir   string
+	sotto string
+	out   io.Writer
+
+	server *murmur
+	evil   *evilserver.Server // the middle, with the server's own certificate
+	other  *evilserver.Server // another, with a certificate of its own
+	procs  []*process
+	people []*person
+	dirs   []string
+
+	alice, bob, carol, dave, eve *person
+	said                         [][]byte // by alice since the beginning
+}
 
 // Run runs the demo with the sotto program at path sotto and prints to out.
 func Run(ctx context.Context, sotto string, out io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	// The event sockets lie in it, whose names must be short.
 	dir, err := os.MkdirTemp("", "sotto-demo")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { // the server runs as its own user
+	s := &stage{ctx: ctx, dir: dir, sotto: sotto, out: out, dirs: []string{dir}}
+	defer s.clear()
+	began := time.Now()
+	if err := s.prepare(); err != nil {
 		return err
 	}
-	s := &stage{ctx: ctx, dir: dir, sotto: sotto, out: out}
-	defer s.stopAll()
-	return s.play()
-}
-
-func (s *stage) play() error {
-	spoken, err := s.speak(Sentence)
-	if err != nil {
-		return err
-	}
-	server, err := s.startServer()
-	if err != nil {
-		return err
-	}
-	secret := filepath.Join(s.dir, "secret")
-	if err := s.makeSecret(secret); err != nil {
-		return err
-	}
-	alice, err := s.startGuard("alice", server, secret)
-	if err != nil {
-		return err
-	}
-	bob, err := s.startGuard("bob", server, secret)
-	if err != nil {
-		return err
-	}
-	bobHears, err := s.startRecord("bob", fmt.Sprintf("mumble://bob@127.0.0.1:%d/", bob))
-	if err != nil {
-		return err
-	}
-	eveHears, err := s.startRecord("eve", "mumble://eve@"+server+"/")
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(s.out, "Alice says:  %q\n", Sentence)
-	if err := s.run(s.sotto, "--state", filepath.Join(s.dir, "alice-player"), "play", "--plain",
-		fmt.Sprintf("mumble://alice@127.0.0.1:%d/", alice), spoken); err != nil {
-		return err
-	}
-	// The last packets are on their way through four processes.
-	if err := wait(s.ctx, time.Second); err != nil {
-		return err
-	}
-	if err := s.stop(bobHears); err != nil {
-		return err
-	}
-	if err := s.stop(eveHears); err != nil {
-		return err
-	}
-	return s.compare(spoken)
-}
-
-// compare prints side by side what Alice sent, what the server relayed and what
-// Bob got, and how loud it is for Eve.
-func (s *stage) compare(spoken string) error {
-	said, err := packetsOf(spoken)
-	if err != nil {
-		return err
-	}
-	got, err := s.recorded("bob", "alice")
-	if err != nil {
-		return err
-	}
-	relayed, err := s.recorded("eve", "alice")
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(s.out, "\n%-8s  %-29s  %-29s  %-29s\n", "packet", "Alice sent", "the server relayed", "Bob got")
-	for i := range min(5, len(said), len(got), len(relayed)) {
-		// Announcements hold no speech; the talk is the end of what Eve recorded.
-		r := relayed[max(0, len(relayed)-len(said))+i]
-		fmt.Fprintf(s.out, "%-8d  %-29s  %-29s  %-29s\n", i+1, hex(said[i]), hex(r), hex(got[i]))
-	}
-	exact := len(said) == len(got)
-	for i := 0; exact && i < len(said); i++ {
-		exact = bytes.Equal(said[i], got[i])
-	}
-	loud, err := s.loudness(spoken)
-	if err != nil {
-		return err
-	}
-	files, err := s.files("eve", "*")
-	if err != nil {
-		return err
-	}
-	eve := math.Inf(-1)
-	for _, f := range files {
-		one, err := s.loudness(f)
-		if err != nil {
+	for _, act := range []func() error{s.meet, s.talk, s.newcomer, s.leaver, s.middle} {
+		if err := act(); err != nil {
 			return err
 		}
-		eve = max(eve, one)
 	}
-	fmt.Fprintf(s.out, "\nBob got      %d of %d packets, bit-exact: %s\n", len(got), len(said), yes(exact))
-	fmt.Fprintf(s.out, "Eve heard    %s (what Alice said is %s)\n", decibels(eve), decibels(loud))
-	leaked := 0
-	for _, p := range said {
-		for _, r := range relayed {
-			if len(p) >= 8 && bytes.Contains(r, p) {
-				leaked++
-			}
+	s.printf("\nAll of it held, in %d seconds.\n", int(time.Since(began).Seconds()))
+	return nil
+}
+
+// prepare starts the server and the middle.
+func (s *stage) prepare() error {
+	var err error
+	if s.server, err = s.startServer(); err != nil {
+		return err
+	}
+	if s.evil, err = evilserver.Start(evilserver.Options{Upstream: s.server.addr, Certificate: s.server.cert}); err != nil {
+		return err
+	}
+	return s.makeChannel(elsewhere)
+}
+
+// clear stops everything, the last first.
+func (s *stage) clear() {
+	for i := len(s.people) - 1; i >= 0; i-- {
+		_ = s.people[i].leave() // it may have left
+	}
+	for _, e := range []*evilserver.Server{s.other, s.evil} {
+		if e != nil {
+			e.Close()
 		}
 	}
-	fmt.Fprintf(s.out, "The server   relayed %d packets; %d of them contain a packet of Alice\n", len(relayed), leaked)
-	if !exact || !math.IsInf(eve, -1) || leaked > 0 || len(relayed) < len(said) {
-		return ErrBroken
+	for i := len(s.procs) - 1; i >= 0; i-- {
+		_ = s.procs[i].stop()
 	}
-	fmt.Fprintln(s.out, "\nThe same speech, the same server: Bob has it bit for bit, Eve has exact digital silence.")
+	for _, dir := range s.dirs {
+		_ = os.RemoveAll(dir)
+	}
+}
+
+func (s *stage) printf(format string, args ...any) { fmt.Fprintf(s.out, format, args...) }
+
+// promise prints one line of the demo with its outcome.
+func (s *stage) promise(kept bool, format string, args ...any) error {
+	mark := ""
+	if !kept {
+		mark = "   <-- NO"
+	}
+	line := fmt.Sprintf(format, args...)
+	s.printf("  %s%s\n", line, mark)
+	if !kept {
+		return fmt.Errorf("%w: %s", ErrBroken, line)
+	}
 	return nil
 }
 
@@ -163,13 +139,6 @@ func hex(b []byte) string {
 		return fmt.Sprintf("% x", b)
 	}
 	return fmt.Sprintf("% x ..", b[:most])
-}
-
-func decibels(db float64) string {
-	if math.IsInf(db, -1) {
-		return "-inf dBFS, exact digital silence"
-	}
-	return fmt.Sprintf("%.1f dBFS", db)
 }
 
 // trim shortens what a tool printed to something worth showing.

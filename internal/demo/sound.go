@@ -9,25 +9,25 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/sotto-voip/sotto/ogg"
+	"github.com/sotto-voip/sotto/opus"
 )
 
-// files lists what a listener recorded of a speaker.
-func (s *stage) files(listener, speaker string) ([]string, error) {
-	return filepath.Glob(filepath.Join(s.dir, "heard-by-"+listener, speaker+"-*.opus"))
-}
-
-// recorded returns the packets that a listener recorded of one speaker.
-func (s *stage) recorded(listener, speaker string) ([][]byte, error) {
-	files, err := s.files(listener, speaker)
-	if err != nil {
+// voice makes the Opus packets of a spoken sentence, 20 ms each.
+func (s *stage) voice(sentence string) ([][]byte, error) {
+	raw, wav, out := filepath.Join(s.dir, "raw.wav"), filepath.Join(s.dir, "said.wav"), filepath.Join(s.dir, "said.opus")
+	if err := s.run("espeak-ng", "-w", raw, sentence); err != nil {
 		return nil, err
 	}
-	if len(files) != 1 {
-		return nil, fmt.Errorf("%s recorded %d files of %s, want 1", listener, len(files), speaker)
+	if err := s.run("sox", raw, "-r", "48000", "-c", "1", wav); err != nil {
+		return nil, err
 	}
-	return packetsOf(files[0])
+	if err := s.run("opusenc", "--quiet", "--framesize", "20", "--hard-cbr", "--bitrate", "24", wav, out); err != nil {
+		return nil, err
+	}
+	return packetsOf(out)
 }
 
 func packetsOf(path string) ([][]byte, error) {
@@ -53,12 +53,43 @@ func packetsOf(path string) ([][]byte, error) {
 	}
 }
 
-// loudness decodes an Ogg Opus file and returns its RMS in dB of full scale,
-// minus infinity for exact digital silence.
-func (s *stage) loudness(path string) (float64, error) {
-	wav := filepath.Join(s.dir, "decoded.wav")
+// writeOgg makes a file of Opus packets that opusdec can decode.
+func writeOgg(path string, packets [][]byte) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w, err := ogg.NewWriter(f, 1, ogg.Head{Channels: 1, InputSampleRate: 48000}, ogg.Tags{Vendor: "Sotto"})
+	if err != nil {
+		return err
+	}
+	end := int64(0)
+	for _, p := range packets {
+		d, err := opus.Duration(p)
+		if err != nil {
+			return err
+		}
+		end += int64(d / (time.Second / 48000))
+		if err := w.WritePacket(p, end); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+// loudness decodes packets and returns their RMS in dB of full scale, minus
+// infinity for exact digital silence.
+func (s *stage) loudness(packets [][]byte) (float64, error) {
+	if len(packets) == 0 {
+		return 0, errors.New("nothing to decode")
+	}
+	file, wav := filepath.Join(s.dir, "heard.opus"), filepath.Join(s.dir, "decoded.wav")
+	if err := writeOgg(file, packets); err != nil {
+		return 0, err
+	}
 	// Without --no-dither the decoder itself would add noise.
-	if err := s.run("opusdec", "--quiet", "--no-dither", "--rate", "48000", path, wav); err != nil {
+	if err := s.run("opusdec", "--quiet", "--no-dither", "--rate", "48000", file, wav); err != nil {
 		return 0, err
 	}
 	b, err := os.ReadFile(wav)
@@ -66,8 +97,8 @@ func (s *stage) loudness(path string) (float64, error) {
 		return 0, err
 	}
 	const header = 44 // of the WAV files that opusdec writes
-	if len(b) < header {
-		return 0, fmt.Errorf("%s: no audio", path)
+	if len(b) < header+2 {
+		return 0, fmt.Errorf("%s: no audio", wav)
 	}
 	sum, n := 0.0, 0
 	for samples := b[header:]; len(samples) >= 2; samples = samples[2:] {
@@ -75,8 +106,12 @@ func (s *stage) loudness(path string) (float64, error) {
 		sum += v * v
 		n++
 	}
-	if n == 0 {
-		return 0, fmt.Errorf("%s: no audio", path)
-	}
 	return 10 * math.Log10(sum/float64(n)), nil
+}
+
+func decibels(db float64) string {
+	if math.IsInf(db, -1) {
+		return "-inf dBFS, exact digital silence"
+	}
+	return fmt.Sprintf("%.1f dBFS", db)
 }

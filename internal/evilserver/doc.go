@@ -21,6 +21,6 @@
 // runs any more. Everything is safe for concurrent use, also from within lies,
 // but Close.
 //
-// The package is for tests only and not part of the product: only _test files
-// may import it.
+// The package is for tests, and for internal/demo, which shows what a malicious
+// server gets. Nothing else of the product may import it.
 package evilserver
