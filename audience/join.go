@@ -129,6 +129,9 @@ func (m *Machine) checkJoined(now time.Time, mg *mls.Group, o *offer) error {
 	if err := m.checkTree(mg.Members(), gid, ext); err != nil {
 		return err
 	}
+	if m.cfg.RequirePSK && ext.Audience == envelope.AudienceChannel && ext.Flags&envelope.FlagPSKRequired == 0 {
+		return errSecret // who wants a second lock does not go where there is none (§10.2)
+	}
 	if o.place != nil {
 		if ext.Audience != envelope.AudienceChannel || !o.place.hasChannel(ext.Anchor) {
 			return errWelcome

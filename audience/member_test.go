@@ -263,6 +263,39 @@ func TestTypedSecret(t *testing.T) {
 	}
 }
 
+// Who has a secret does not join a group that has none: whoever came first without
+// it would have taken the lock away.
+func TestTypedSecretIsNotLeftOut(t *testing.T) {
+	h, all := meeting(t, 15, audience.RegimeEcho, mls.InsecureSuite(t), 2)
+	if e, _ := all[0].home(); e.PSK {
+		t.Fatal("a secret is part of it")
+	}
+	var late []*person
+	for range 2 {
+		p := h.newPerson(3)
+		p.secrets = [][]byte{[]byte("a")}
+		h.connect(p)
+		late = append(late, p)
+	}
+	h.run(10 * time.Second)
+	sent := h.sent[envelope.KindHello]
+	h.run(2 * time.Minute)
+	for _, p := range late {
+		if e, in := p.home(); in && !e.PSK {
+			t.Errorf("%s is in a group without the secret", p.name)
+		}
+		if p.count(audience.NoticeSecret) != 1 {
+			t.Errorf("%s: %+v", p.name, p.notices)
+		}
+	}
+	if n := h.sent[envelope.KindHello] - sent; n != 0 {
+		t.Errorf("%d more Hellos", n)
+	}
+	if !together(all...) {
+		t.Errorf("a leaf is left:\n%s", h.state())
+	}
+}
+
 // Who is removed though the server shows it says Hello again; the others learn who
 // did it.
 func TestWronglyRemoved(t *testing.T) {
