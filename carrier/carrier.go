@@ -128,6 +128,8 @@ func (c *Carrier) Handle(now time.Time, in Input) {
 		c.gather.setMembers(in.Sessions, &c.stats)
 	case Solicit:
 		c.gather.solicit(c.now, in)
+	case Fenced:
+		c.fenced()
 	case Disconnected:
 		c.disconnect()
 	case Tick, nil:

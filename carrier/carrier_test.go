@@ -88,6 +88,70 @@ func TestProbing(t *testing.T) {
 	}
 }
 
+// TestFence: where the server answers a ping behind the Probes, their silence is an
+// answer as soon as that is there. The first one may have been lost, so it takes two
+// round trips.
+func TestFence(t *testing.T) {
+	const way = 40 * time.Millisecond
+	lose := func(which ...int) func(uint32, int) bool {
+		return func(_ uint32, n int) bool { return slices.Contains(which, n) }
+	}
+	for _, tt := range []struct {
+		name           string
+		echo, textEcho bool
+		lose           func(uint32, int) bool
+		regime         carrier.Regime
+		at             time.Duration
+		probes, texts  int
+	}{
+		{"the first Probe comes back", true, false, nil, carrier.RegimeEcho, 2 * way, 1, 0},
+		{"the first is lost, the second comes back", true, false, lose(1), carrier.RegimeEcho, 4 * way, 2, 1},
+		{"text comes back", false, true, nil, carrier.RegimeText, 4 * way, 2, 1},
+		{"nothing comes back", false, false, nil, carrier.RegimeNone, 4 * way, 2, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := measured(tt.echo)
+			m.textEcho, m.lose, m.fences = tt.textEcho, tt.lose, true
+			w := newWorld(t, m, 7)
+			w.run(time.Minute)
+			a := w.members[7]
+			var at []time.Duration
+			for i, o := range a.outs {
+				if _, ok := o.(carrier.RegimeChanged); ok {
+					at = append(at, a.outAt[i].Sub(start))
+				}
+			}
+			if !slices.Equal(a.regimes, []carrier.Regime{tt.regime}) || !slices.Equal(at, []time.Duration{tt.at}) || a.probes != tt.probes || a.sentText != tt.texts {
+				t.Errorf("regimes %v after %v with %d and %d Probes, want %v after %v with %d and %d",
+					a.regimes, at, a.probes, a.sentText, tt.regime, tt.at, tt.probes, tt.texts)
+			}
+		})
+	}
+}
+
+// TestFenceOvertakes: an answer that comes before the echo costs a detour through N
+// and no more. One that nobody waits for means nothing.
+func TestFenceOvertakes(t *testing.T) {
+	c := carrier.New()
+	now := start
+	handle(c, now, carrier.Fenced{})
+	outs := handle(c, now, carrier.Connected{Session: 7})
+	probe := outs[len(outs)-2].(carrier.PluginOut).Data
+	if outs = handle(c, now, carrier.Fenced{}); len(outs) != 3 || c.Regime() != carrier.RegimeUnknown {
+		t.Fatalf("after the first: %v, regime %v", outs, c.Regime())
+	}
+	if outs = handle(c, now, carrier.Fenced{}); len(outs) != 1 || c.Regime() != carrier.RegimeNone {
+		t.Fatalf("after the second: %v, regime %v", outs, c.Regime())
+	}
+	if outs = handle(c, now, carrier.Fenced{}); len(outs) != 0 {
+		t.Fatalf("after a third: %v", outs)
+	}
+	handle(c, now, carrier.PluginData{From: 7, ID: envelope.DataID, Data: probe})
+	if c.Regime() != carrier.RegimeEcho || c.Stats().LateProbes != 1 {
+		t.Errorf("after the echo: regime %v, %+v", c.Regime(), c.Stats())
+	}
+}
+
 // TestProbeWaitsForClient: what the local client sends uses up the text bucket,
 // so the text Probe waits for it, and the answer for the Probe, but not for ever.
 func TestProbeWaitsForClient(t *testing.T) {
@@ -676,7 +740,7 @@ func handle(c *carrier.Carrier, now time.Time, in carrier.Input) (outs []carrier
 func connectE(tb testing.TB, c *carrier.Carrier, now *time.Time, session uint32) []byte {
 	tb.Helper()
 	outs := handle(c, *now, carrier.Connected{Session: session})
-	probe := outs[len(outs)-1].(carrier.PluginOut).Data
+	probe := outs[len(outs)-2].(carrier.PluginOut).Data // the last one is its Fence
 	handle(c, *now, carrier.PluginData{From: session, ID: envelope.DataID, Data: probe})
 	if c.Regime() != carrier.RegimeEcho {
 		tb.Fatalf("regime %v", c.Regime())

@@ -13,7 +13,9 @@
 //
 // A server is probed instead of believed. One Probe, a plugin message to
 // ourselves, leaves after ServerSync and another one second later, together
-// with one in private text:
+// with one in private text. A ping behind them (Fence) shortens the wait: a server
+// answers what comes over one connection in turn, so a Probe whose echo is not there
+// when the ping's answer is will not come back.
 //
 //	            own plugin Probe comes back
 //	Unknown ---------------------------------> E (echo)

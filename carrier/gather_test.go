@@ -21,7 +21,9 @@ func connected(tb testing.TB) (*Carrier, time.Time) {
 	c.Handle(noon, Connected{Session: 7})
 	out, _ := c.Next()
 	c.Handle(noon, PluginData{From: 7, ID: envelope.DataID, Data: out.(PluginOut).Data})
-	if c.Next(); c.Regime() != RegimeEcho {
+	for _, more := c.Next(); more; _, more = c.Next() {
+	}
+	if c.Regime() != RegimeEcho {
 		tb.Fatal(c.Regime())
 	}
 	return c, noon.Add(10 * time.Second)

@@ -93,6 +93,10 @@ type Solicit struct {
 	Ref  envelope.Ref // zero for any of the kind
 }
 
+// Fenced says that the server has answered the latest Fence: what it had to say to
+// our messages before that has arrived.
+type Fenced struct{}
+
 // Disconnected says that the connection is gone. All that waits fails.
 type Disconnected struct{}
 
@@ -109,6 +113,7 @@ func (Send) isInput()         {}
 func (Cancel) isInput()       {}
 func (Members) isInput()      {}
 func (Solicit) isInput()      {}
+func (Fenced) isInput()       {}
 func (Disconnected) isInput() {}
 func (Tick) isInput()         {}
 
@@ -130,6 +135,11 @@ type TextOut struct {
 	To      []uint32
 	Message string
 }
+
+// Fence asks to send the server something at once that it answers in its turn on the
+// same connection, behind what it sends for the messages before: a TCP ping. Fenced
+// is for the answer to the latest one. Who cannot do that does nothing.
+type Fence struct{}
 
 // RegimeChanged says what the server turned out to be; RegimeUnknown says that
 // this is no longer known.
@@ -163,6 +173,7 @@ type Failed struct {
 
 func (PluginOut) isOutput()     {}
 func (TextOut) isOutput()       {}
+func (Fence) isOutput()         {}
 func (RegimeChanged) isOutput() {}
 func (Received) isOutput()      {}
 func (Delivered) isOutput()     {}

@@ -8,8 +8,8 @@ import (
 	"github.com/sotto-voip/sotto/envelope"
 )
 
-// probeWait passes between the two Probes, and again before their silence is
-// an answer.
+// probeWait passes between the two Probes, and again before their silence is an
+// answer, unless the answer to a Fence says so earlier.
 const (
 	probeWait = time.Second
 	maxProbes = 2
@@ -22,6 +22,8 @@ type prober struct {
 	next   time.Time // when the next plugin Probe, or the answer, is due
 	text   string    // the Probe as private text, once sent
 	textAt time.Time
+	fence  bool // one is under way, and nothing was sent behind it
+	silent bool // all Probes were sent, and the server answered a Fence behind them
 }
 
 type probe struct {
@@ -42,6 +44,9 @@ func (c *Carrier) textDue() time.Time {
 // answerDue returns when silence is an answer. A local client that uses up the
 // text bucket delays it by one more wait and no longer.
 func (c *Carrier) answerDue() time.Time {
+	if c.probes.silent {
+		return c.now
+	}
 	if c.probes.text != "" {
 		return c.probes.textAt.Add(probeWait)
 	}
@@ -70,6 +75,7 @@ func (c *Carrier) probe() {
 	if c.regime != RegimeUnknown || c.now.Before(c.probeDue()) {
 		return
 	}
+	defer c.fenceOff(len(c.probes.sent), c.probes.text)
 	if len(c.probes.sent) < maxProbes {
 		o := freshProbe()
 		// Eight bytes fit every fragment.
@@ -94,6 +100,30 @@ func (c *Carrier) probe() {
 	if !c.now.Before(c.answerDue()) {
 		c.setRegime(RegimeNone)
 	}
+}
+
+// fenceOff sends a Fence behind Probes that have left since: the server answers it
+// behind their echoes, if it sends any.
+func (c *Carrier) fenceOff(sent int, text string) {
+	if c.regime == RegimeUnknown && (len(c.probes.sent) != sent || c.probes.text != text) {
+		c.probes.fence = true
+		c.out(Fence{})
+	}
+}
+
+// fenced: the Probes before the latest Fence stayed without echo. After the first
+// one the others follow at once, one may have been lost; after all of them it is the
+// answer. A server between that changes the order is found out by the late echo.
+func (c *Carrier) fenced() {
+	if c.session == 0 || c.regime != RegimeUnknown || !c.probes.fence {
+		return
+	}
+	c.probes.fence = false
+	if len(c.probes.sent) < maxProbes {
+		c.probes.next = c.now
+		return
+	}
+	c.probes.silent = c.probes.text != ""
 }
 
 func freshProbe() envelope.Object {

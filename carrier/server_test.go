@@ -40,6 +40,7 @@ func (b *leaky) drops(now time.Time) bool {
 type model struct {
 	echo         bool // plugin messages are passed on, to their sender as well
 	textEcho     bool // so is text: uMurmur
+	fences       bool // pings are answered in their turn
 	plugin, text leaky
 	maxText      int                              // characters of one plain message; 0 for 5 000
 	delay        func() time.Duration             // one way
@@ -77,6 +78,7 @@ type member struct {
 	lastDown     time.Time
 	sent, echoes int
 	sentText     int
+	probes       int // plugin messages while nothing was known
 
 	got       []carrier.Received
 	order     []string // Received and Delivered in their order, as refs
@@ -178,7 +180,14 @@ func (w *world) handle(session uint32, in carrier.Input) {
 		m.outs = append(m.outs, out)
 		m.outAt = append(m.outAt, w.now)
 		switch out := out.(type) {
+		case carrier.Fence:
+			if w.model.fences {
+				w.up(m, func() { w.down(m, carrier.Fenced{}) })
+			}
 		case carrier.PluginOut:
+			if m.c.Regime() == carrier.RegimeUnknown {
+				m.probes++
+			}
 			w.up(m, func() { w.relayPlugin(m, out) })
 		case carrier.TextOut:
 			if p, _ := envelope.ParseText(out.Message); m.c.Regime() != carrier.RegimeText && p.Kind != envelope.KindProbe && slices.Contains(out.To, m.session) {

@@ -90,6 +90,7 @@ type Client struct {
 	end          *endpoint.Endpoint
 	ends         Endpoints
 	pending      []Event
+	fence        uint64    // the ping that answers the endpoint's Fence; 0: none
 	quiet        time.Time // when a message of end or a text last left
 	overrun      uint64
 	maxBandwidth uint32

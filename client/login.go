@@ -80,7 +80,7 @@ func (c *Client) login(ctx context.Context) (err error) {
 			c.disconnected()
 		}
 	}()
-	c.link, c.end = link, end
+	c.link, c.end, c.fence = link, end, 0
 	v := &mumblepb.Version{
 		Release: proto.String("Sotto"), Os: proto.String(runtime.GOOS), OsVersion: proto.String(runtime.GOARCH),
 	}

@@ -24,6 +24,11 @@ func (c *Client) frame(now time.Time, f control.Frame) error {
 	if in.Barred {
 		c.emit(Notice{e2ee.Notice{Code: NoticeBarred, Text: BarredLine}})
 	}
+	if in.Pong != 0 && in.Pong == c.fence {
+		c.fence = 0
+		c.end.Fenced(now)
+		c.drain(now)
+	}
 	if in.Frame == nil {
 		return nil
 	}
@@ -149,6 +154,8 @@ func (c *Client) drain(now time.Time) {
 		case endpoint.Send:
 			c.link.SendMessage(o.Message)
 			c.quiet = now
+		case endpoint.Fence:
+			c.fence = c.link.Ping(now)
 		case endpoint.Voice:
 			c.link.SendVoice(&o.Packet)
 		case endpoint.Gate:

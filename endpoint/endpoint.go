@@ -92,6 +92,9 @@ type Output interface{ output() }
 type (
 	// Send is a control message for the server.
 	Send struct{ Message proto.Message }
+	// Fence asks for a ping by TCP, behind all that was sent before; Fenced is for the
+	// answer to the latest one.
+	Fence struct{}
 	// Voice is a packet for the server: an announcement that holds no speech.
 	Voice struct{ Packet voice.Packet }
 	// Gate says that what may leave has changed.
@@ -125,6 +128,7 @@ type (
 )
 
 func (Send) output()        {}
+func (Fence) output()       {}
 func (Voice) output()       {}
 func (Gate) output()        {}
 func (Holder) output()      {}
@@ -322,6 +326,12 @@ func (e *Endpoint) Tick(now time.Time) {
 	e.settle(now)
 	e.watchMembers(now)
 	e.sayRoom(now)
+}
+
+// Fenced says that the server has answered the ping of the latest Fence.
+func (e *Endpoint) Fenced(now time.Time) {
+	e.carrier.Handle(now, carrier.Fenced{})
+	e.settle(now)
 }
 
 // PluginContext sets the own client's positional context, nil for none. It

@@ -69,6 +69,8 @@ func (e *Endpoint) fromCarrier(now time.Time, o carrier.Output) {
 		p, err := envelope.ParseText(o.Message)
 		e.lastText.at, e.lastText.handshake = now, err == nil && p.Kind != envelope.KindSecretText
 		e.emit(Send{&mumblepb.TextMessage{Session: o.To, Message: proto.String(o.Message)}})
+	case carrier.Fence:
+		e.emit(Fence{})
 	case carrier.RegimeChanged:
 		// With a typed secret alone there is nothing to order: T is as N to it.
 		text := e.groups != nil && o.Regime == carrier.RegimeText

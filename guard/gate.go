@@ -1,6 +1,8 @@
 package guard
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sotto-voip/sotto/e2ee"
@@ -20,6 +22,8 @@ func (s *session) drain() {
 		switch o := o.(type) {
 		case endpoint.Send:
 			s.up.SendMessage(o.Message)
+		case endpoint.Fence:
+			s.fence = s.up.Ping(time.Now())
 		case endpoint.Voice:
 			s.up.SendVoice(&o.Packet)
 		case endpoint.Gate:

@@ -26,6 +26,11 @@ func (s *session) fromServer(now time.Time, f control.Frame) error {
 	case in.Pong != 0:
 		s.pings.echoed(in.Pong)
 		s.answerPings(now)
+		if in.Pong == s.fence {
+			s.fence = 0
+			s.end.Fenced(now)
+			s.drain()
+		}
 	case in.Frame != nil:
 		return s.controlDown(now, *in.Frame)
 	}

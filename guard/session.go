@@ -28,6 +28,7 @@ type session struct {
 	up    *client.Link
 	end   *endpoint.Endpoint
 	pings pings
+	fence uint64 // our ping upstream that answers the endpoint's Fence; 0: none
 
 	ownCertificate bool // upstream sees guard's own certificate, not the imported one
 	synced         bool

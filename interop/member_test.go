@@ -378,8 +378,7 @@ func (c crowd) lossless() {
 	t := c[0].t
 	t.Helper()
 	for _, m := range c {
-		s := m.state().Voice
-		if n := s.Carrier; n.Resent != 0 || n.NoEcho != 0 || n.QueueFull != 0 {
+		if n := m.state().Voice.Carrier; n.Resent != 0 || n.NoEcho != 0 || n.QueueFull != 0 {
 			t.Errorf("%s: %d parts sent again, %d without echo, %d gave way: %+v", m.name, n.Resent, n.NoEcho, n.QueueFull, n)
 		}
 	}
