@@ -29,6 +29,7 @@ func (e *Groups) LoseGroup(now time.Time, id envelope.GroupID) {
 	e.lostGroup(now, audience.Lost{Group: id, Reason: audience.LostLeft})
 	e.queue = nil
 }
+
 // SealIn is SealVoice for any group, whatever the gate says.
 func (e *Groups) SealIn(dst []byte, now time.Time, limit int, f *Frame, id envelope.GroupID) ([]byte, error) {
 	return e.seal(dst, now, limit, f, e.media.groups[id])

@@ -66,16 +66,14 @@ func makeObjects() objectsFile {
 		f.Refs = append(f.Refs, refCase{vectors.Good("%s", o.why), o.kind, o.body, ref(label, o.kind, o.body)})
 	}
 	body := []byte("body")
-	for _, r := range []refCase{
+	f.Refs = append(f.Refs, []refCase{
 		{vectors.Bad("of another kind"), 0x01, body, ref(label, 2, body)},
 		{vectors.Bad("without the kind"), 0x01, body, ref(label+"body", 0, nil)},
 		{vectors.Bad("of another label"), 0x01, body, ref("sotto/2 object", 1, body)},
 		{vectors.Bad("without a label"), 0x01, body, ref("", 1, body)},
 		{vectors.Bad("of another body"), 0x01, body, ref(label, 1, []byte("Body"))},
 		{vectors.Bad("cut to 8 bytes"), 0x01, body, ref(label, 1, body)[:8]},
-	} {
-		f.Refs = append(f.Refs, r)
-	}
+	}...)
 	const id = "idididid"
 	good := func(why string, kind byte, index, count uint8, part []byte) {
 		f.Fragments = append(f.Fragments, fragCase{vectors.Good("%s", why), rawFragment(1, kind, id, index, count, part), kind, []byte(id), index, count, part})
