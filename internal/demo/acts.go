@@ -21,6 +21,9 @@ import (
 // elsewhere is the channel that Carol goes to.
 const elsewhere = "Garden"
 
+// transition is longer than a member goes on with the keys before somebody came.
+const transition = 500 * time.Millisecond
+
 func newChannel(name string) *mumblepb.ChannelState {
 	return &mumblepb.ChannelState{Parent: proto.Uint32(0), Name: proto.String(name)}
 }
@@ -238,6 +241,11 @@ func (s *stage) middle() error {
 		if err := s.together(p, mark, "alice", "bob", "carol", "dave"); err != nil {
 			return err
 		}
+	}
+	// Members speak with the former keys until everybody can have the new ones
+	// (Sotto protocol §7.4), which Carol does not hear.
+	if err := s.pause(transition); err != nil {
+		return err
 	}
 	said, err := s.speak("And still nobody else can hear us.")
 	if err != nil {
