@@ -50,6 +50,9 @@ func (e *Endpoint) fromEngine(now time.Time, o e2ee.Output) {
 			e.emit(TextIn{o.From, o.Text})
 		}
 	case e2ee.Notice:
+		if o.Code == e2ee.NoticeMoved {
+			o.Text += e.whoIsHere()
+		}
 		e.emit(Notice{o})
 	default:
 		e.fromGroups(now, o)

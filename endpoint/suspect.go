@@ -198,6 +198,19 @@ func (e *Endpoint) watchRoom(now time.Time, me mirror.User) {
 	e.sayRoom(now)
 }
 
+// whoIsHere says for whom the microphone is held after the server changed that.
+func (e *Endpoint) whoIsHere() string {
+	holders, others := e.Audience()
+	return fmt.Sprintf(" Here now: %s, of whom %d can read you.", people(len(holders)+len(others)), len(holders))
+}
+
+func people(n int) string {
+	if n == 1 {
+		return "1 person"
+	}
+	return fmt.Sprintf("%d people", n)
+}
+
 func (e *Endpoint) sayRoom(now time.Time) {
 	r := &e.suspects.room
 	if !r.renamed && !r.linked || now.Before(r.saidUntil()) {
@@ -214,8 +227,8 @@ func (e *Endpoint) sayRoom(now time.Time) {
 	}
 	if linked {
 		holders, others := e.Audience()
-		e.notice(NoticeChannel, fmt.Sprintf("The links of this channel were changed: what you say goes to %d people, and %d of them can read it.",
-			len(holders)+len(others), len(holders)))
+		e.notice(NoticeChannel, fmt.Sprintf("The links of this channel were changed: what you say goes to %s, of whom %d can read it.",
+			people(len(holders)+len(others)), len(holders)))
 	}
 }
 

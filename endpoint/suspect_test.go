@@ -163,7 +163,7 @@ func TestChannelChanges(t *testing.T) {
 	notices(alice, "")
 	r.broadcast(&mumblepb.ChannelState{ChannelId: proto.Uint32(0), LinksAdd: []uint32{5}})
 	r.run(time.Second)
-	want := "The links of this channel were changed: what you say goes to 1 people, and 1 of them can read it."
+	want := "The links of this channel were changed: what you say goes to 1 person, of whom 1 can read it."
 	if said := notices(alice, endpoint.NoticeChannel); len(said) != 1 || said[0] != want {
 		t.Errorf("linked: %q", said)
 	}

@@ -34,7 +34,7 @@ func TestMSMoves(t *testing.T) {
 				s.run(2 * time.Second)
 				s.srv.Move(alice.peer.Session(), far)
 				s.run(time.Second)
-				if alice.Leave() != e2ee.LeaveNothing || !alice.told(e2ee.NoticeMoved, "microphone is held") {
+				if alice.Leave() != e2ee.LeaveNothing || !alice.told(e2ee.NoticeMoved, "your microphone is held. Here now: 1 person, of whom 0 can read you.") {
 					t.Errorf("%v: %v, leaves %v, told %v", policy, alice.State(), alice.Leave(), alice.notices)
 				}
 				if alice.write("after the move") == nil {
@@ -156,7 +156,7 @@ func TestMSMoves(t *testing.T) {
 			s.srv.Link(0, lobby, true)
 			s.run(20 * time.Second)
 			_, silence := all[0].Audience()
-			if !isTogether(all) || len(silence) != 3 || !all[0].told(endpoint.NoticeChannel, "goes to 4 people, and 1 of them can read it") {
+			if !isTogether(all) || len(silence) != 3 || !all[0].told(endpoint.NoticeChannel, "goes to 4 people, of whom 1 can read it") {
 				t.Errorf("%v, without keys %q, told %v", all[0].State(), silence, all[0].notices)
 			}
 		}},
