@@ -314,3 +314,60 @@ func TestMVoice(t *testing.T) {
 		}},
 	})
 }
+
+// TestMembership: who is out reads nothing that comes after, and who comes reads
+// nothing from before, though the server relays and repeats all of it to them.
+func TestMembership(t *testing.T) {
+	play(t, []scenario{
+		{"leaves", "removed, and the server still sends it everything: nothing opens once the change has come", func(t *testing.T, s *stage) {
+			all := s.join(e2ee.PolicyRequire, "alice", "bob", "carol")
+			alice, carol := all[0], all[2]
+			alice.talk(20 * time.Second)
+			session := carol.peer.Session()
+			s.srv.Hook(simnet.Only(simnet.Withhold(0, allKinds...), session))
+			s.srv.Inject(&mumblepb.UserRemove{Session: proto.Uint32(session)}, alice.peer.Session(), all[1].peer.Session())
+			gone := s.clock.Now()
+			s.within(2*time.Second, "carol is out", func() bool { return len(alice.Groups().Members()) == 2 })
+			s.run(500 * time.Millisecond)
+			changed := s.clock.Now()
+			s.forget()
+			s.run(8 * time.Second)
+			alice.write("not for carol")
+			s.run(3 * time.Second)
+			if n, _ := all[1].hears(alice.peer.Session()); n < 300 {
+				t.Errorf("bob heard %d packets", n)
+			}
+			if len(carol.heard) != 0 || len(carol.texts) != 0 {
+				t.Errorf("carol opens %d packets and %d texts after %v", len(carol.heard), len(carol.texts), changed.Sub(gone))
+			}
+		}},
+		{"joins", "recorded before it came, and played to it later: nothing opens", func(t *testing.T, s *stage) {
+			all := s.join(e2ee.PolicyRequire, "alice", "bob")
+			all[0].talk(5 * time.Second)
+			all[0].write("from before")
+			s.run(6 * time.Second)
+			spoken, written := s.srv.RecordedVoice(), s.srv.Recorded()
+			dave := s.soul("dave", e2ee.PolicyRequire)
+			dave.peer.Connect()
+			s.together(all[0], all[1], dave)
+			s.forget()
+			for _, r := range spoken {
+				s.srv.Replay(r, dave.peer.Session())
+			}
+			for _, r := range written {
+				if k, _ := r.Kind(); k == envelope.KindMLSMessage {
+					s.srv.Replay(r, dave.peer.Session())
+				}
+			}
+			s.run(5 * time.Second)
+			if len(dave.heard) != 0 || len(dave.texts) != 0 {
+				t.Errorf("dave opens %d packets and %d texts", len(dave.heard), len(dave.texts))
+			}
+			all[0].talk(time.Second)
+			s.run(2 * time.Second)
+			if n, _ := dave.hears(all[0].peer.Session()); n < 40 {
+				t.Errorf("and %d of what comes after", n)
+			}
+		}},
+	})
+}
