@@ -118,3 +118,23 @@ func ForkMoves(own View, weight int, others []View) bool {
 func BeaconTrue(cs mls.CipherSuite, key []byte, b envelope.Beacon) bool {
 	return verify(cs, key, identity.LabelBeacon, b.SignedContent(), b.Signature)
 }
+
+// JudgeHello reports whether a Hello that comes from a session could be committed,
+// as far as it alone shows.
+func (m *Machine) JudgeHello(now time.Time, from uint32, body []byte) bool {
+	q := &peer{session: from, hellos: bucket{rate: helloEvery, burst: helloBurst}}
+	m.receivedHello(now, q, body)
+	for _, h := range q.wishes {
+		return m.check(now, q, h)
+	}
+	return false
+}
+
+// Offer puts a KeyPackage out as ours: for the own channel, or for a direct group.
+func (m *Machine) Offer(now time.Time, own *mls.OwnKeyPackage, direct envelope.GroupID) {
+	o := &offer{own: own, at: now, group: direct}
+	if direct.IsZero() {
+		o.place = m.places[0]
+	}
+	m.offers = append(m.offers, o)
+}
