@@ -1,0 +1,168 @@
+package audience_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/sotto-voip/sotto/audience"
+	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/internal/vectors"
+	"github.com/sotto-voip/sotto/mls"
+)
+
+// clauseMaker makes Commits of session 1 from copies of groups.
+type clauseMaker struct {
+	t      *testing.T
+	groups map[string]*mls.Group
+	list   []commitVector
+}
+
+func (m *clauseMaker) copy(name string) *mls.Group {
+	m.t.Helper()
+	b, err := m.groups[name].Marshal()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	g, err := mls.UnmarshalGroup(anything, b)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return g
+}
+
+// commit of a group; clause is that which is broken, -1 if it is valid.
+func (m *clauseMaker) commit(clause int, name, why string, o mls.CommitOptions) {
+	m.t.Helper()
+	m.message(clause, name, why, 1, m.copy(name), o)
+}
+
+func (m *clauseMaker) message(clause int, name, why string, from uint32, g *mls.Group, o mls.CommitOptions) {
+	m.t.Helper()
+	c, err := g.Commit(o, vectorNow)
+	if err != nil {
+		m.t.Fatalf("%s: %v", why, err)
+	}
+	v := commitVector{Case: vectors.Bad("%s", why), Clause: clause, Welcome: name, From: from, Commit: c.Message().Marshal()}
+	if clause < 0 {
+		v.Valid, v.Clause = true, 0
+	}
+	m.list = append(m.list, v)
+}
+
+func (m *clauseMaker) proposals(list ...mls.Proposal) mls.CommitOptions {
+	return mls.CommitOptions{Proposals: list}
+}
+
+// newcomer is the Add of session 90, changed.
+func (m *clauseMaker) newcomer(name string, change func(*someone)) mls.Proposal {
+	s := who(9, 90)
+	if name == "direct" {
+		s.leaf.Audience = envelope.AudienceDirect
+	}
+	if change != nil {
+		change(&s)
+	}
+	return mls.Add{KeyPackage: s.keyPackage(m.t, m.groups[name].CipherSuite()).KeyPackage}
+}
+
+// policy is a GroupContextExtensions with a changed sotto_group, or list.
+func (m *clauseMaker) policy(name string, change func(*envelope.SottoGroup), list func([]mls.Extension) []mls.Extension) mls.Proposal {
+	all := append([]mls.Extension{}, m.groups[name].Context().Extensions...)
+	for i, e := range all {
+		if e.Type == 0xF511 && change != nil {
+			ext, err := envelope.ParseSottoGroup(e.Data)
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			change(&ext)
+			all[i].Data = ext.Append(nil)
+		}
+	}
+	if list != nil {
+		all = list(all)
+	}
+	return mls.GroupContextExtensions{Extensions: all}
+}
+
+// ownLeaf is a Commit in which session 1 changes its leaf.
+func (m *clauseMaker) ownLeaf(change func(*someone)) mls.CommitOptions {
+	s := who(1, 1)
+	change(&s)
+	p := s.profile(m.t, audience.SuiteClassic)
+	return mls.CommitOptions{Profile: &p}
+}
+
+func commitCases(t *testing.T, groups map[string]*mls.Group) []commitVector {
+	m := &clauseMaker{t: t, groups: groups}
+	external := func(id []byte) mls.Proposal {
+		return mls.PreSharedKey{PSK: mls.PreSharedKeyID{Type: mls.PSKExternal, ID: id}}
+	}
+	pskID := append([]byte{0x99}, bytes.Repeat([]byte{0x11}, 15)...)
+	const good, carol = -1, mls.LeafIndex(2)
+	m.commit(good, "channel", "an Update", mls.CommitOptions{})
+	m.commit(good, "hybrid", "an Update, hybrid", mls.CommitOptions{})
+	m.commit(good, "channel", "an Add without a path", mls.CommitOptions{Proposals: []mls.Proposal{m.newcomer("channel", nil)}, Path: mls.PathIfRequired})
+	m.commit(good, "channel", "an Add with a path", m.proposals(m.newcomer("channel", nil)))
+	m.commit(good, "channel", "a Remove", m.proposals(mls.Remove{Removed: carol}))
+	m.commit(good, "channel", "a replacement: Remove and Add of one session", m.proposals(mls.Remove{Removed: carol}, m.newcomer("channel", func(s *someone) { *s = who(5, 5) })))
+	m.commit(good, "channel", "an Add for this very group", m.proposals(m.newcomer("channel", func(s *someone) { s.leaf.ForGroup = envelope.GroupID(m.groups["channel"].ID()) })))
+	m.commit(good, "channel", "an Add of another server's certificate", m.proposals(m.newcomer("channel", func(s *someone) { s.leaf.Server[0] ^= 1 })))
+	m.commit(good, "channel", "locked", m.proposals(m.policy("channel", func(g *envelope.SottoGroup) { g.Flags = envelope.FlagLocked }, nil)))
+	m.commit(good, "channel", "admission raised", m.proposals(m.policy("channel", func(g *envelope.SottoGroup) { g.Admission = envelope.AdmitAsked }, nil)))
+	m.commit(good, "channel", "the committer sits in another channel", m.ownLeaf(func(s *someone) { s.leaf.Channel = 4 }))
+	m.commit(good, "locked", "opened", m.proposals(m.policy("locked", func(g *envelope.SottoGroup) { g.Flags = 0 }, nil)))
+	m.commit(good, "locked", "a member comes back into a locked group", m.proposals(mls.Remove{Removed: carol}, m.newcomer("locked", func(s *someone) { *s = who(5, 5) })))
+	m.commit(good, "psk", "an Add with the PSK", m.proposals(m.newcomer("psk", nil), external(pskID)))
+	m.commit(good, "psk", "a Remove without the PSK", m.proposals(mls.Remove{Removed: carol}))
+	m.commit(good, "direct", "a Remove in a direct group", m.proposals(mls.Remove{Removed: carol}))
+
+	g := m.copy("channel")
+	if _, err := g.Propose(mls.Remove{Removed: carol}, nil, vectorNow); err != nil {
+		t.Fatal(err)
+	}
+	m.message(1, "channel", "a proposal by reference", 1, g, mls.CommitOptions{})
+	m.commit(1, "channel", "a ReInit", m.proposals(mls.ReInit{GroupID: bytes.Repeat([]byte{0xC9}, 16), Version: mls.MLS10, CipherSuite: audience.SuiteClassic}))
+	m.commit(3, "channel", "an Add whose device signature is not true", m.proposals(m.newcomer("channel", func(s *someone) { s.break_ = 80 })))
+	m.commit(3, "channel", "an Add whose session signature is not true", m.proposals(m.newcomer("channel", func(s *someone) { s.break_ = 150 })))
+	m.commit(3, "channel", "an Add whose statement is of version 2", m.proposals(m.newcomer("channel", func(s *someone) { s.break_ = 1 })))
+	m.commit(3, "channel", "an Add whose statement is for another session", m.proposals(m.newcomer("channel", func(s *someone) { s.statedSession = 91 })))
+	m.commit(3, "channel", "an Add without sotto_leaf", m.proposals(m.newcomer("channel", func(s *someone) { s.noLeaf = true })))
+	m.commit(3, "channel", "an Add of session 0", m.proposals(m.newcomer("channel", func(s *someone) { s.leaf.Session = 0 })))
+	m.commit(3, "channel", "the committer's own leaf for another session", m.ownLeaf(func(s *someone) { s.leaf.Session, s.statedSession = 91, 1 }))
+	m.commit(4, "channel", "an Add for a direct group", m.proposals(m.newcomer("channel", func(s *someone) { s.leaf.Audience = envelope.AudienceDirect })))
+	m.commit(4, "channel", "an Add for another group", m.proposals(m.newcomer("channel", func(s *someone) { s.leaf.ForGroup = envelope.GroupID{0: 0x80, 1: 1} })))
+	m.commit(5, "channel", "an Add of a session that is a member", m.proposals(m.newcomer("channel", func(s *someone) { s.leaf.Session = 5 })))
+	m.commit(5, "channel", "an Add of the receiver's session", m.proposals(m.newcomer("channel", func(s *someone) { s.leaf.Session = 2 })))
+	m.commit(5, "channel", "one session twice", m.proposals(m.newcomer("channel", nil), m.newcomer("channel", func(s *someone) { s.key = vectorKey(0x77) })))
+	m.commit(7, "psk", "an Add without the PSK", m.proposals(m.newcomer("psk", nil)))
+	m.commit(7, "psk", "an Add with another psk_id", m.proposals(m.newcomer("psk", nil), external([]byte("0123456789abcdef"))))
+	m.commit(7, "psk", "an Add with the PSK twice", m.proposals(m.newcomer("psk", nil), external(pskID), external(pskID)))
+	m.commit(7, "channel", "a PSK where none is required", m.proposals(external(pskID)))
+	m.commit(8, "locked", "an Add to a locked group", m.proposals(m.newcomer("locked", nil)))
+	m.commit(8, "locked", "a stranger for a member of a locked group", m.proposals(mls.Remove{Removed: carol}, m.newcomer("locked", nil)))
+	m.commit(8, "locked", "opened, and an Add at once", m.proposals(m.policy("locked", func(g *envelope.SottoGroup) { g.Flags = 0 }, nil), m.newcomer("locked", nil)))
+	for why, change := range inOrder(map[string]func(*envelope.SottoGroup){
+		"another anchor":           func(g *envelope.SottoGroup) { g.Anchor = 4 },
+		"another server":           func(g *envelope.SottoGroup) { g.Server[0] ^= 1 },
+		"another kind of audience": func(g *envelope.SottoGroup) { g.Audience, g.Anchor = envelope.AudienceDirect, envelope.NoChannel },
+		"a PSK from now on":        func(g *envelope.SottoGroup) { g.Flags, g.PSKID[0] = envelope.FlagPSKRequired, 1 },
+		"something extra":          func(g *envelope.SottoGroup) { g.Extra = []byte{0, 1, 0} },
+	}) {
+		m.commit(9, "channel", why, m.proposals(m.policy("channel", change, nil)))
+	}
+	m.commit(9, "psk", "no PSK any more", m.proposals(m.policy("psk", func(g *envelope.SottoGroup) { g.Flags, g.PSKID = 0, [16]byte{} }, nil)))
+	m.commit(9, "channel", "sotto_group of protocol 2", m.proposals(m.policy("channel", nil, func(l []mls.Extension) []mls.Extension {
+		l[1].Data = append([]byte{0, 2}, l[1].Data[2:]...)
+		return l
+	})))
+	m.commit(9, "channel", "no sotto_group", m.proposals(m.policy("channel", nil, func(l []mls.Extension) []mls.Extension { return l[:1] })))
+	m.commit(9, "channel", "no required_capabilities", m.proposals(m.policy("channel", nil, func(l []mls.Extension) []mls.Extension { return l[1:] })))
+	m.commit(10, "direct", "an Add to a direct group", m.proposals(m.newcomer("direct", nil)))
+	m.commit(10, "direct", "a replacement in a direct group", m.proposals(mls.Remove{Removed: carol}, m.newcomer("direct", func(s *someone) { s.leaf.Session = 5 })))
+	m.commit(0, "channel", "the committer's leaf with another signature key", m.ownLeaf(func(s *someone) { s.key = vectorKey(0x78) }))
+	damaged := m.list[0]
+	damaged.Case, damaged.Commit = vectors.Bad("an Update whose last byte is changed"), bytes.Clone(damaged.Commit)
+	damaged.Commit[len(damaged.Commit)-1] ^= 1
+	m.list = append(m.list, damaged)
+	return m.list
+}

@@ -1,0 +1,196 @@
+package audience_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/sotto-voip/sotto/audience"
+	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/internal/vectors"
+	"github.com/sotto-voip/sotto/mls"
+)
+
+var vectorPSK = bytes.Repeat([]byte{0x5E}, 32)
+
+// anything is the configuration of a committer that checks nothing.
+var anything = &mls.Config{
+	Authenticate: func(mls.Identity) error { return nil },
+	PSK:          func(mls.PreSharedKeyID) ([]byte, error) { return vectorPSK, nil },
+	MaxProposals: 4096, MaxLifetime: 1000 * time.Hour,
+}
+
+// vectorFounder makes groups of session 1, with what is asked for.
+type vectorFounder struct {
+	t   *testing.T
+	f   *commitFile
+	own map[string]*mls.OwnKeyPackage
+}
+
+// groupPlan says how a group differs from that of channel 3.
+type groupPlan struct {
+	cs      mls.CipherSuite
+	id      []byte
+	ext     func(*envelope.SottoGroup)
+	list    func([]mls.Extension) []mls.Extension
+	founder func(*someone)
+	carol   func(*someone)
+	offer   string
+}
+
+func (v *vectorFounder) offer(name string, cs mls.CipherSuite, forGroup []byte, change func(*someone)) {
+	bob := who(2, 2)
+	if forGroup != nil {
+		bob.leaf.Audience, bob.leaf.ForGroup = envelope.AudienceDirect, envelope.GroupID(forGroup)
+	}
+	if change != nil {
+		change(&bob)
+	}
+	own := bob.keyPackage(v.t, cs)
+	v.own[name] = own
+	b, err := own.Marshal()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	kp := own.KeyPackage.Marshal()
+	rest := b[1+len(kp):]
+	cut := func() vectors.Hex {
+		n, size := int(rest[0]), 1
+		if rest[0]&0x40 != 0 {
+			n, size = int(rest[0]&0x3F)<<8|int(rest[1]), 2
+		}
+		part := rest[size : size+n]
+		rest = rest[size+n:]
+		return part
+	}
+	v.f.Offers = append(v.f.Offers, offerVector{name, forGroup, kp, cut(), cut(), cut()})
+}
+
+// found makes a group, adds bob and carol, and returns it with the Welcome.
+func (v *vectorFounder) found(p groupPlan) (*mls.Group, []byte) {
+	v.t.Helper()
+	alice, carol := who(1, 1), who(5, 5)
+	ext := envelope.SottoGroup{Audience: envelope.AudienceChannel, Anchor: 3, Server: [32]byte(vectorServer)}
+	if p.ext != nil {
+		p.ext(&ext)
+	}
+	alice.leaf.Audience, carol.leaf.Audience = ext.Audience, ext.Audience
+	if p.founder != nil {
+		p.founder(&alice)
+	}
+	if p.carol != nil {
+		p.carol(&carol)
+	}
+	required := mls.RequiredCapabilities{Extensions: []mls.ExtensionType{0xF510, 0xF511}, Credentials: []mls.CredentialType{mls.CredentialBasic}}
+	list := []mls.Extension{required.Extension(), {Type: 0xF511, Data: ext.Append(nil)}}
+	if p.list != nil {
+		list = p.list(list)
+	}
+	g, err := mls.NewGroup(anything, mls.GroupOptions{
+		CipherSuite: p.cs, ID: p.id, Profile: alice.profile(v.t, p.cs), Lifetime: audience.NewLifetime(vectorNow), Extensions: list,
+	}, vectorNow)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	proposals := []mls.Proposal{mls.Add{KeyPackage: v.own[p.offer].KeyPackage}, mls.Add{KeyPackage: carol.keyPackage(v.t, p.cs).KeyPackage}}
+	if ext.Flags&envelope.FlagPSKRequired != 0 {
+		proposals = append(proposals, mls.PreSharedKey{PSK: mls.PreSharedKeyID{Type: mls.PSKExternal, ID: ext.PSKID[:]}})
+	}
+	c, err := g.Commit(mls.CommitOptions{Proposals: proposals}, vectorNow)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	w := (&mls.Message{Welcome: c.Welcomes()[0]}).Marshal()
+	if err := g.Merge(c); err != nil {
+		v.t.Fatal(err)
+	}
+	return g, w
+}
+
+func (v *vectorFounder) add(c vectors.Case, name, offer, held string, g *mls.Group, welcome []byte, psk ...vectors.Hex) {
+	w := welcomeVector{Case: c, Name: name, Offer: offer, PSK: psk, Held: held, Welcome: welcome}
+	if c.Valid {
+		w.Epoch = g.Epoch()
+	}
+	v.f.Welcomes = append(v.f.Welcomes, w)
+}
+
+func makeCommits(t *testing.T) commitFile {
+	f := commitFile{About: []string{
+		"Welcomes and Commits: Sotto protocol, sections 2, 2.5, 4.3 and 10.2. The receiver is session 2 in channel 3, to which no other is linked; the server shows sessions 1, 5 and 90 there. now is its clock, Unix seconds.",
+		"offers: KeyPackages of the receiver that are out, with their private keys as RFC 9420 has them (of 0xF47A: the seed that the keys come from). With for_group it answers the request for that direct group.",
+		"welcomes: what session 1 sends as an answer to offer, which leads the receiver into the group at epoch, or is dropped. psk: what its typed secrets give for the psk_id. held: it is in the group of that Welcome already.",
+		"commits: behind that Welcome comes a Commit from a session, first in the order, which takes effect or is skipped. clause is that of section 2.5 which is broken; 0: another rule. Clauses 2 and 6 have none here, because they are large.",
+	}, Now: vectorNow.Unix()}
+	v := &vectorFounder{t, &f, map[string]*mls.OwnKeyPackage{}}
+	classic := audience.SuiteClassic
+	id := func(b ...byte) []byte { return append(b, bytes.Repeat([]byte{0x11}, 16-len(b))...) }
+	directID := id(0xD2, 0xD2, 0xD2, 0xD2)
+	v.offer("classic", classic, nil, nil)
+	v.offer("hybrid", audience.SuiteHybrid, nil, nil)
+	v.offer("direct", classic, directID, nil)
+	v.offer("listener", classic, nil, func(s *someone) { s.leaf.Role = envelope.RoleListener })
+
+	plain, w := v.found(groupPlan{cs: classic, id: id(0xC1), offer: "classic"})
+	v.add(vectors.Good("a channel group"), "channel", "classic", "", plain, w)
+	flipped := bytes.Clone(w)
+	flipped[len(flipped)-20] ^= 1
+	v.add(vectors.Bad("a byte of encrypted_group_info changed"), "", "classic", "", nil, flipped)
+	v.add(vectors.Bad("cut"), "", "classic", "", nil, w[:len(w)-1])
+	v.add(vectors.Bad("a byte more"), "", "classic", "", nil, append(bytes.Clone(w), 0))
+	v.add(vectors.Bad("for another KeyPackage"), "", "listener", "", nil, w)
+	v.add(vectors.Bad("for another suite's KeyPackage"), "", "hybrid", "", nil, w)
+	v.add(vectors.Bad("the group is held, and this is the same Welcome"), "", "classic", "channel", nil, w)
+	hybrid, w := v.found(groupPlan{cs: audience.SuiteHybrid, id: id(0xC2), offer: "hybrid"})
+	v.add(vectors.Good("hybrid"), "hybrid", "hybrid", "", hybrid, w)
+	isDirect := func(g *envelope.SottoGroup) { g.Audience, g.Anchor = envelope.AudienceDirect, envelope.NoChannel }
+	direct, w := v.found(groupPlan{cs: classic, id: directID, ext: isDirect, offer: "direct"})
+	v.add(vectors.Good("a direct group that was asked for"), "direct", "direct", "", direct, w)
+	withPSK := func(g *envelope.SottoGroup) {
+		g.Flags |= envelope.FlagPSKRequired
+		g.PSKID = [16]byte(id(0x99))
+	}
+	locked, w := v.found(groupPlan{cs: classic, id: id(0xC3), offer: "classic", ext: func(g *envelope.SottoGroup) { g.Flags = envelope.FlagLocked }})
+	v.add(vectors.Good("a locked group"), "locked", "classic", "", locked, w)
+	psk, w := v.found(groupPlan{cs: classic, id: id(0xC4), offer: "classic", ext: withPSK})
+	other := vectors.Hex(bytes.Repeat([]byte{0x5F}, 32))
+	v.add(vectors.Good("with a PSK"), "psk", "classic", "", psk, w, vectorPSK)
+	v.add(vectors.Good("with a PSK, which is the fourth of the secrets"), "", "classic", "", psk, w, other, other, other, vectorPSK)
+	v.add(vectors.Bad("with a PSK, which is the fifth"), "", "classic", "", nil, w, other, other, other, other, vectorPSK)
+	v.add(vectors.Bad("with another PSK"), "", "classic", "", nil, w, other)
+	v.add(vectors.Bad("with a PSK, and there is no secret"), "", "classic", "", nil, w)
+	one, w := v.found(groupPlan{cs: classic, id: append(bytes.Clone(directID[:4]), bytes.Repeat([]byte{0x22}, 12)...), offer: "classic"})
+	v.add(vectors.Good("a tag that no other group has"), "", "classic", "", one, w)
+	v.add(vectors.Bad("the tag of a direct group that is held"), "", "classic", "direct", nil, w)
+
+	for _, b := range []struct {
+		why string
+		p   groupPlan
+	}{
+		{"anchor 4 is not in the closure", groupPlan{id: id(0xC5), ext: func(g *envelope.SottoGroup) { g.Anchor = 4 }}},
+		{"group_id without its top bit", groupPlan{id: id(0x41)}},
+		{"group_id of 15 bytes", groupPlan{id: id(0xC5)[:15]}},
+		{"group_id of 17 bytes", groupPlan{id: append(id(0xC5), 1)}},
+		{"no sotto_group", groupPlan{id: id(0xC5), list: func(l []mls.Extension) []mls.Extension { return l[:1] }}},
+		{"no required_capabilities", groupPlan{id: id(0xC5), list: func(l []mls.Extension) []mls.Extension { return l[1:] }}},
+		{"sotto_group of protocol 2", groupPlan{id: id(0xC5), list: func(l []mls.Extension) []mls.Extension { l[1].Data[1] = 2; return l }}},
+		{"a member's statement is not true", groupPlan{id: id(0xC5), carol: func(s *someone) { s.break_ = 150 }}},
+		{"the founder's statement is not true", groupPlan{id: id(0xC5), founder: func(s *someone) { s.break_ = 80 }}},
+		{"two members of one session", groupPlan{id: id(0xC5), carol: func(s *someone) { s.leaf.Session = 1 }}},
+		{"a member of the own session", groupPlan{id: id(0xC5), carol: func(s *someone) { s.leaf.Session = 2 }}},
+		{"a member for a direct group", groupPlan{id: id(0xC5), carol: func(s *someone) { s.leaf.Audience = envelope.AudienceDirect }}},
+		{"a member for another group", groupPlan{id: id(0xC5), carol: func(s *someone) { s.leaf.ForGroup = envelope.GroupID(id(0xC6)) }}},
+		{"a direct group for a channel's KeyPackage", groupPlan{id: id(0xC5), ext: isDirect}},
+		{"a direct group that was not asked for", groupPlan{id: id(0xC5), ext: isDirect, offer: "direct"}},
+		{"a channel group for a direct KeyPackage", groupPlan{id: directID, offer: "direct"}},
+	} {
+		b.p.cs = classic
+		if b.p.offer == "" {
+			b.p.offer = "classic"
+		}
+		g, w := v.found(b.p)
+		v.add(vectors.Bad("%s", b.why), "", b.p.offer, "", g, w)
+	}
+	f.Commits = commitCases(t, map[string]*mls.Group{"channel": plain, "hybrid": hybrid, "direct": direct, "locked": locked, "psk": psk})
+	return f
+}
