@@ -103,7 +103,6 @@ func (m *Machine) noteForeign(now time.Time, p *place, q *peer, b envelope.Beaco
 	}
 	f.sessions[q.session] = now
 	if j := p.joining; j != nil && p.group == nil {
-		j.sign = now
 		if len(j.object.Body) > 0 && j.suite != f.suite && p.heaviest() == f {
 			j.retryAt = now // "A Beacon in another suite: Hello in that suite" (§4)
 		}

@@ -75,7 +75,6 @@ type joining struct {
 	token   uint64
 	sentAt  time.Time
 	placed  time.Time // when its echo came, or it was handed over
-	sign    time.Time // last sign that somebody is about to add us
 	tries   int
 	retryAt time.Time
 }

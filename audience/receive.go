@@ -53,10 +53,6 @@ func (m *Machine) receivedMessage(now time.Time, q *peer, o envelope.Object, bul
 	}
 	g := m.groups[envelope.GroupID(msg.Private.GroupID)]
 	if g == nil {
-		// Of a group that is about to add us, perhaps.
-		if p := m.anyPlace(q.session); p != nil && p.joining != nil {
-			p.joining.sign = now
-		}
 		m.stats.Unknown++
 		return
 	}
