@@ -89,21 +89,16 @@ func (m *Machine) receivedRequest(now time.Time, q *peer, o envelope.Object) {
 		m.stats.Unknown++
 		return
 	}
-	out := 0
-	for _, x := range m.offers {
-		if x.place == nil {
-			out++
-		}
-	}
 	b := m.requests[q.session]
 	if b == nil {
 		b = &bucket{rate: replyEvery, burst: 3}
 		m.requests[q.session] = b
 	}
-	if out >= maxReplies || m.countDirect() >= maxDirect || !b.take(now) {
+	if m.countDirect() >= maxDirect || !b.take(now) {
 		m.stats.Limited++
 		return
 	}
+	m.limitReplies()
 	own, err := m.newOffer(now, mls.CipherSuite(r.Suite), nil, r.Group, q.session)
 	if err != nil {
 		return
@@ -111,6 +106,21 @@ func (m *Machine) receivedRequest(now time.Time, q *peer, o envelope.Object) {
 	reply := envelope.KeyPackageReply{Request: o.Ref(), KeyPackage: own.KeyPackage.Marshal()}
 	m.emit(Expect{From: q.session, Kind: envelope.KindWelcome})
 	m.send([]uint32{q.session}, envelope.Object{Kind: envelope.KindKeyPackageReply, Body: reply.Append(nil)}, PriorityHello, false, sent{})
+}
+
+// limitReplies makes room for one more KeyPackage that is out for a direct group: the
+// oldest goes, since strangers who ask and never send a Welcome must not keep
+// others out.
+func (m *Machine) limitReplies() {
+	n := 0
+	for i := len(m.offers) - 1; i >= 0; i-- {
+		if o := m.offers[i]; o.place == nil {
+			if n++; n >= maxReplies {
+				o.own.Wipe()
+				m.offers = slices.Delete(m.offers, i, i+1)
+			}
+		}
+	}
 }
 
 // receivedReply takes a KeyPackage that we asked for.
