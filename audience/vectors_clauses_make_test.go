@@ -138,6 +138,7 @@ func commitCases(t *testing.T, groups map[string]*mls.Group) []commitVector {
 	m.commit(7, "psk", "an Add with another psk_id", m.proposals(m.newcomer("psk", nil), external([]byte("0123456789abcdef"))))
 	m.commit(7, "psk", "an Add with the PSK twice", m.proposals(m.newcomer("psk", nil), external(pskID), external(pskID)))
 	m.commit(7, "channel", "a PSK where none is required", m.proposals(external(pskID)))
+	m.commit(7, "channel", "a PSK of all zeros where none is required", m.proposals(external(make([]byte, 16))))
 	m.commit(8, "locked", "an Add to a locked group", m.proposals(m.newcomer("locked", nil)))
 	m.commit(8, "locked", "a stranger for a member of a locked group", m.proposals(mls.Remove{Removed: carol}, m.newcomer("locked", nil)))
 	m.commit(8, "locked", "opened, and an Add at once", m.proposals(m.policy("locked", func(g *envelope.SottoGroup) { g.Flags = 0 }, nil), m.newcomer("locked", nil)))
