@@ -209,7 +209,7 @@ func (tr *trace) fairTime() time.Duration {
 	if tr.regime == audience.RegimeNoEcho {
 		return 3 * time.Minute
 	}
-	return time.Minute
+	return 75 * time.Second
 }
 
 func (tr *trace) play(steps int) {
