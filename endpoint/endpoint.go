@@ -300,6 +300,7 @@ func (e *Endpoint) Deadline() time.Time {
 	if e.stale {
 		d = earlier(d, e.worldAt.Add(worldPace))
 	}
+	d = earlier(d, e.targetsDue())
 	for _, w := range e.waiting {
 		d = earlier(d, w.until)
 	}
@@ -321,6 +322,7 @@ func (e *Endpoint) Tick(now time.Time) {
 	}
 	e.engine.Handle(now, nil)
 	e.carrier.Handle(now, carrier.Tick{})
+	e.retryTargets(now)
 	e.retryTexts(now)
 	e.early.expire(now)
 	e.settle(now)

@@ -91,7 +91,7 @@ func (e *Endpoint) rosterChanged(now time.Time, o e2ee.RosterChanged) {
 // openTarget asks for the direct group of the people whom a whisper is for, once
 // all of them run Sotto.
 func (e *Endpoint) openTarget(now time.Time, id uint32, t *target) {
-	if slices.Equal(t.asked, t.sessions) || len(t.sessions) == 0 || t.refused != "" {
+	if slices.Equal(t.asked, t.sessions) || len(t.sessions) == 0 || t.refused != "" || now.Before(t.again) {
 		return
 	}
 	t.group, t.token = envelope.GroupID{}, 0
@@ -102,6 +102,32 @@ func (e *Endpoint) openTarget(now time.Time, id uint32, t *target) {
 	}
 	t.asked = slices.Clone(t.sessions)
 	t.token = e.openDirect(now, t.sessions, direct{target: id})
+}
+
+// targetPatience is how long to wait before a group for a whisper is asked for again
+// that did not come about: doubled each time, up to targetPatienceMost. Where objects
+// are texts an answer can come later than somebody waits for it.
+const (
+	targetPatience     = 3 * time.Second
+	targetPatienceMost = time.Minute
+)
+
+// retryTargets asks again for the groups that are due.
+func (e *Endpoint) retryTargets(now time.Time) {
+	for id := uint32(1); id < LoopbackTarget; id++ {
+		if t, ok := e.targets[id]; ok && !t.again.IsZero() && !now.Before(t.again) {
+			t.again = time.Time{}
+			e.openTarget(now, id, t)
+		}
+	}
+}
+
+// targetsDue is when retryTargets has something to do.
+func (e *Endpoint) targetsDue() (due time.Time) {
+	for _, t := range e.targets {
+		due = earlier(due, t.again)
+	}
+	return due
 }
 
 func (e *Endpoint) openDirect(now time.Time, sessions []uint32, d direct) uint64 {
@@ -208,7 +234,7 @@ func (e *Endpoint) directReady(now time.Time, o e2ee.DirectReady) {
 	delete(e.asking, o.Token)
 	if d.target != 0 {
 		if t := e.targets[d.target]; t != nil && t.token == o.Token {
-			t.group = o.Group
+			t.group, t.tries = o.Group, 0
 		}
 		return
 	}
@@ -230,6 +256,8 @@ func (e *Endpoint) directFailed(now time.Time, o e2ee.DirectFailed) {
 	case d.target != 0:
 		if t := e.targets[d.target]; t != nil && t.token == o.Token {
 			t.token, t.asked = 0, nil
+			t.again = now.Add(min(targetPatience<<min(t.tries, 8), targetPatienceMost))
+			t.tries++
 		}
 	case e.groups.MayWhisperClear(d.text.to):
 		e.emit(ClearText{d.text.message})

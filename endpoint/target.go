@@ -30,6 +30,8 @@ type target struct {
 	// was asked for.
 	group envelope.GroupID
 	token uint64
+	tries int       // without success, for these people
+	again time.Time // when to ask once more; zero: now, or there is a group
 }
 
 // SetTarget takes a VoiceTarget of the own client. It is rewritten to explicit
@@ -47,6 +49,7 @@ func (e *Endpoint) SetTarget(now time.Time, m *mumblepb.VoiceTarget) {
 	t := &target{spec: m}
 	if old, ok := e.targets[id]; ok {
 		t.registered, t.group, t.asked, t.token = old.registered, old.group, old.asked, old.token
+		t.tries, t.again = old.tries, old.again
 	}
 	e.targets[id] = t
 	e.refreshTarget(now, id, t)

@@ -37,15 +37,17 @@ type member struct {
 	clear   int                        // packets that were not encrypted
 	texts   []client.TextMessage
 	notices []string
-	seq     uint32 // of its next packet
+	gate    e2ee.Leave // what the gate said last
+	seq     uint32     // of its next packet
 	frame   uint64
 }
 
 // memberOptions are what is not as usual.
 type memberOptions struct {
-	policy  e2ee.Policy // zero: require
+	prefer  bool // policy prefer, else require
 	channel string
-	udp     bool // voice by UDP, where the network may lose some
+	tokens  []string // of access
+	udp     bool     // voice by UDP, where the network may lose some
 }
 
 // dialMember logs in; it fails the test if that does not work. The client leaves
@@ -64,13 +66,14 @@ func tryMember(t testing.TB, addr, name string, opts memberOptions) (*member, er
 		t: t, name: name, number: nextNumber(), done: make(chan struct{}), changed: make(chan struct{}),
 		rosters: map[[16]byte]client.Roster{}, heard: map[uint32]map[uint32]bool{},
 	}
-	if opts.policy == 0 {
-		opts.policy = e2ee.PolicyRequire
+	policy := e2ee.PolicyRequire
+	if opts.prefer {
+		policy = e2ee.PolicyPrefer
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := client.Dial(ctx, client.Config{
-		Address: addr, Username: name, Policy: opts.policy, Channel: opts.channel, NoUDP: !opts.udp,
+		Address: addr, Username: name, Policy: policy, Channel: opts.channel, Tokens: opts.tokens, NoUDP: !opts.udp,
 		CheckServer: func([]byte) error { return nil },
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			var d net.Dialer
@@ -137,6 +140,8 @@ func (m *member) take(ev client.Event) {
 		}
 	case client.TextMessage:
 		m.texts = append(m.texts, ev)
+	case client.GateChanged:
+		m.gate = ev.Leave
 	case client.Notice:
 		m.notices = append(m.notices, ev.Code+": "+ev.Text)
 	case client.Question:
@@ -344,10 +349,34 @@ func (c crowd) together(limit time.Duration, more ...string) time.Duration {
 	return took
 }
 
-// allHear lets each speak and wants every other to hear all of it.
+// reach speaks until each of these has heard one packet: for a moment after a
+// newcomer is in, others still seal for those who were there before.
+func (m *member) reach(who ...*member) (seq uint32) {
+	m.t.Helper()
+	for began := time.Now(); ; {
+		seq, err := m.speak(0)
+		if err != nil {
+			m.t.Fatalf("%s cannot speak: %v\n%s", m.name, err, m.tell())
+		}
+		time.Sleep(20 * time.Millisecond)
+		deaf := slices.IndexFunc(who, func(o *member) bool { return !o.until(time.Second, func() bool { return o.heard[m.number][seq] }) })
+		if deaf < 0 {
+			return seq
+		}
+		if time.Since(began) > patience {
+			m.t.Fatalf("%s does not hear %s\n%s\n%s", who[deaf].name, m.name, who[deaf].tell(), m.tell())
+		}
+	}
+}
+
+// allHear lets each speak and wants every other to hear all of it, once it has
+// heard something.
 func (c crowd) allHear(packets int) {
 	t := c[0].t
 	t.Helper()
+	for _, m := range c {
+		m.reach(c.without(m)...)
+	}
 	type said struct {
 		by  *member
 		seq uint32
