@@ -128,14 +128,7 @@ func TestMSCarrier(t *testing.T) {
 					}
 				}
 				s.srv.Fair()
-				for _, p := range all {
-					// Who found no echo at all was asked about it, and says to go on.
-					if p.State() == e2ee.StateAsked && p.asked(e2ee.QuestionWorse, "") {
-						p.UserProtect(s.clock.Now())
-						p.act()
-					}
-				}
-				s.together(all...)
+				s.answered(all...) // who found no echo at all was asked about it
 				for _, p := range all {
 					p.peer.Disconnect()
 				}

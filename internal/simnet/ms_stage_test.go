@@ -146,6 +146,24 @@ func (s *stage) together(list ...*soul) {
 	s.within(90*time.Second, "together", func() bool { return isTogether(list) })
 }
 
+// answered is together for people who answer what they are asked: go on, or wait.
+func (s *stage) answered(list ...*soul) {
+	s.t.Helper()
+	s.within(3*time.Minute, "together", func() bool {
+		for _, p := range list {
+			if p.State() == e2ee.StateAsked {
+				if p.Groups().Question().Alarm() {
+					p.UserProtect(s.clock.Now())
+				} else {
+					p.UserWait(s.clock.Now())
+				}
+				p.act()
+			}
+		}
+		return isTogether(list)
+	})
+}
+
 func isTogether(list []*soul) bool {
 	var want []uint32
 	for _, p := range list {
