@@ -171,7 +171,7 @@ func (p *soul) Protect(dst []byte, now time.Time, in, out *voice.Packet) error {
 	}
 	p.leaves("voice", out.Data)
 	if out.HasPosition {
-		p.leaves("voice", []byte("Pos1"))
+		p.leaves("voice", positionBytes)
 	}
 	return nil
 }

@@ -76,10 +76,13 @@ var place = func() (p [3]float32) {
 	return p
 }()
 
+// positionBytes is how they stand in a plaintext.
+var positionBytes = []byte("Pos1Pos2Pos3")
+
 func newStage(t testing.TB, seed uint64, profile simnet.Profile) *stage {
 	t.Helper()
 	cryptotest.SetGlobalRandom(t.(*testing.T), seed)
-	s := &stage{t: t, clock: simnet.NewClock(), marks: map[string][]byte{"position": []byte("Pos1")}}
+	s := &stage{t: t, clock: simnet.NewClock(), marks: map[string][]byte{"position": positionBytes}}
 	s.srv = simnet.NewServer(s.clock, simnet.Config{Seed: seed, Profile: profile, Network: simnet.Lossy(0.01), Log: &s.log})
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -149,19 +152,31 @@ func (s *stage) together(list ...*soul) {
 // answered is together for people who answer what they are asked: go on, or wait.
 func (s *stage) answered(list ...*soul) {
 	s.t.Helper()
-	s.within(3*time.Minute, "together", func() bool {
-		for _, p := range list {
-			if p.State() == e2ee.StateAsked {
-				if p.Groups().Question().Alarm() {
-					p.UserProtect(s.clock.Now())
-				} else {
-					p.UserWait(s.clock.Now())
-				}
-				p.act()
-			}
+	if !s.answers(3*time.Minute, list...) {
+		s.together(list...) // which says where everybody is
+	}
+}
+
+// answers lets people answer until they are together, or the limit has passed.
+func (s *stage) answers(limit time.Duration, list ...*soul) bool {
+	s.t.Helper()
+	for end := s.clock.Now().Add(limit); s.clock.Now().Before(end); s.run(100 * time.Millisecond) {
+		if isTogether(list) {
+			return true
 		}
-		return isTogether(list)
-	})
+		for _, p := range list {
+			if p.State() != e2ee.StateAsked {
+				continue
+			}
+			if p.Groups().Question().Alarm() {
+				p.UserProtect(s.clock.Now())
+			} else {
+				p.UserWait(s.clock.Now())
+			}
+			p.act()
+		}
+	}
+	return false
 }
 
 func isTogether(list []*soul) bool {
