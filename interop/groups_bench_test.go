@@ -53,13 +53,37 @@ func BenchmarkGroups(b *testing.B) {
 	}
 }
 
+// guardRSSGoal is the resident memory of a guard with 50 members.
+const guardRSSGoal = 60e6
+
+// BenchmarkGroupsMemory is what a guard keeps in a group of 50, four of whom speak.
+func BenchmarkGroupsMemory(b *testing.B) {
+	server := peers.Start(b, peers.Murmur15, peers.ServerOptions{})
+	alice := startShielded(b, "alice", server.Addr())
+	all := dialCrowd(b, server.Addr(), "p", 49, memberOptions{})
+	all.together(5*time.Minute, "alice")
+	alice.in(time.Minute, 50)
+	for b.Loop() {
+		most := 0
+		for range 250 {
+			for _, m := range all[:4] {
+				m.speak(0)
+			}
+			time.Sleep(20 * time.Millisecond)
+			most = max(most, alice.rss())
+		}
+		b.ReportMetric(float64(most)/1e6, "guard-MB")
+		b.ReportMetric(float64(most)/guardRSSGoal, "guard-MB/goal")
+	}
+}
+
 func benchGroup(b *testing.B, kind peers.ServerKind, n int, goal time.Duration) {
 	server := peers.Start(b, kind, peers.ServerOptions{})
 	began := time.Now()
 	all := dialCrowd(b, server.Addr(), "p", n, memberOptions{})
 	all.together(5 * time.Minute)
 	founded := time.Since(began)
-	settle := 2 * time.Second
+	const settle = 2 * time.Second
 	time.Sleep(settle)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
