@@ -352,6 +352,13 @@ func TestLateEcho(t *testing.T) {
 	if outs = handle(c, now, echo); len(outs) != 0 || c.Stats().StrayEcho != 1 {
 		t.Fatalf("second copy: %v, %+v", outs, c.Stats())
 	}
+	// The server is slow: the next echo is waited for as long as that took, thrice.
+	now = now.Add(10 * time.Second)
+	handle(c, now, carrier.Send{Token: 5, Object: object(envelope.KindBeacon, 2, 50), To: []uint32{8}})
+	if due := c.Deadline().Sub(now); due != 3*time.Second {
+		t.Errorf("the next repetition is due after %v", due)
+	}
+	handle(c, now, carrier.Cancel{Token: 5})
 	// The Probe's second copy is known and no stray.
 	if outs = handle(c, now, carrier.PluginData{From: 7, ID: envelope.DataID, Data: probe}); len(outs) != 0 || c.Stats().StrayEcho != 1 {
 		t.Fatalf("Probe again: %v, %+v", outs, c.Stats())

@@ -40,6 +40,14 @@ func (c *Carrier) measure(rtt time.Duration) {
 	c.rtt = (7*c.rtt + rtt) / 8
 }
 
+// late: an echo came after a repetition. Nothing overtakes within a connection, so it
+// belongs to the first copy unless that was dropped, which is rare. If the server is
+// slow, because many came at once, all that we send would be sent again until the end,
+// and make it slower: wait longer. Echoes in time bring that down again.
+func (c *Carrier) late(since time.Duration) {
+	c.rtt = max(c.rtt, min(since, maxEchoWait))
+}
+
 // partDue returns when something has to be done about a part in flight: a
 // repetition waits for the bucket, giving up does not.
 func (c *Carrier) partDue(t *transfer, p *partState) time.Time {

@@ -25,6 +25,7 @@ type partState struct {
 	sends int
 	done  bool
 	at    time.Time // of the last time it was sent
+	first time.Time // when it was sent first
 	due   time.Time // when its echo is overdue
 }
 
@@ -74,6 +75,9 @@ func (c *Carrier) launch(t *transfer, i int) {
 	}
 	p := &t.parts[i]
 	c.buckets[t.path].spend(c.now, 1)
+	if p.sends == 0 {
+		p.first = c.now
+	}
 	p.sends++
 	p.at = c.now
 	p.due = c.now.Add(c.echoWait())
@@ -131,6 +135,8 @@ func (c *Carrier) echo(p path, kind envelope.Kind, id envelope.ID, index, count 
 		if s.sends == 1 {
 			// The echo of a repeated message may belong to any of its copies (RFC 6298 §3).
 			c.measure(c.now.Sub(s.at))
+		} else {
+			c.late(c.now.Sub(s.first))
 		}
 		if t.left--; t.left == 0 {
 			c.drop(t)
