@@ -161,3 +161,28 @@ func TestGroupsRenamed(t *testing.T) {
 	h.until(20*time.Second, "asked", func() bool { return alice.State() == e2ee.StateAsked })
 	alice.want("speaking clear accepted nobody", "Clear > Find, Find > Held, line held, Held > Asked, ask identity")
 }
+
+// The server takes alice to people without Sotto. She asks to go back, and it
+// refuses: that she is there is still not her own act.
+func TestGroupsRefusedMoveIsNoArrival(t *testing.T) {
+	h, list := meet(t, "E", "alice", "bob")
+	alice := list[0]
+	h.bare("eve", 9)
+	h.run(4 * time.Second)
+	h.step = func(g *guest) {
+		if g == alice && alice.Leave() == e2ee.LeaveClear {
+			t.Fatalf("%v: clear speech without an act of the user", h.now.Sub(dawn))
+		}
+	}
+	h.shift(alice, 9)
+	h.run(5 * time.Second)
+	for range 3 {
+		alice.handle(e2ee.LocalMove{Channel: 3})
+		h.run(100 * time.Millisecond)
+		alice.handle(h.world(alice, true)) // as an endpoint says when the server refuses
+		h.run(20 * time.Second)
+	}
+	if s := alice.State(); s != e2ee.StateAsked && s != e2ee.StateHeld {
+		t.Errorf("%v", s)
+	}
+}

@@ -154,10 +154,7 @@ func (e *Groups) settle(now time.Time) {
 	w := &e.watching
 	w.now = now
 	if w.moving && !now.Before(w.moveEnd) {
-		// We are where we were, and so is what binds the gate.
-		w.moving = false
-		w.ownArrival = w.ownArrival && e.gate.Memory() == MemoryFree
-		e.step(now, EventConnect, "the move did not come about")
+		e.stayed(now)
 	}
 	if e.placed && !w.moving {
 		e.look(now)

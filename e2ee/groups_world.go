@@ -22,6 +22,15 @@ func (e *Groups) localMove(now time.Time, channel uint32) {
 	e.stepWith(now, EventConnect, "you are moving", f)
 }
 
+// stayed: an own move was refused, or nobody confirmed it. We are where we were, and
+// so is what binds the gate: to have wanted to leave is not to have come.
+func (e *Groups) stayed(now time.Time) {
+	w := &e.watching
+	w.moving = false
+	w.ownArrival = w.ownArrival && e.gate.Memory() == MemoryFree
+	e.step(now, EventConnect, "the move did not come about")
+}
+
 // setWorld takes over who is where.
 func (e *Groups) setWorld(now time.Time, world World) {
 	if e.session == 0 || len(world.Places) == 0 {
@@ -49,6 +58,9 @@ func (e *Groups) setWorld(now time.Time, world World) {
 	switch {
 	case first:
 		e.step(now, EventConnect, "connected")
+	case confirms && !moved && world.Channel != w.target:
+		w.ownArrival = w.ownArrival && !changed
+		e.stayed(now)
 	case confirms:
 		w.moving, w.ownArrival = false, true
 		e.step(now, EventConnect, "you moved")
