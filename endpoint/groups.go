@@ -94,7 +94,7 @@ func (e *Endpoint) openTarget(now time.Time, id uint32, t *target) {
 	if slices.Equal(t.asked, t.sessions) || len(t.sessions) == 0 || t.refused != "" || now.Before(t.again) {
 		return
 	}
-	t.group, t.token = envelope.GroupID{}, 0
+	t.group, t.token, t.asked = envelope.GroupID{}, 0, nil
 	for _, s := range t.sessions {
 		if !e.groups.RunsSotto(s) {
 			return

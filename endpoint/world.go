@@ -101,7 +101,9 @@ func (e *Endpoint) freshen(now time.Time) {
 // LocalMove says that the own client asks to go to another channel. The gate
 // closes until the server has answered.
 func (e *Endpoint) LocalMove(now time.Time, channel uint32) {
-	e.move, e.moveUntil = channel, now.Add(ownActWindow)
+	if me, ok := e.mirror.Own(); !ok || channel != me.Channel || now.Before(e.moveUntil) {
+		e.move, e.moveUntil = channel, now.Add(ownActWindow) // else it is no move, and nothing answers it
+	}
 	e.engine.Handle(now, e2ee.LocalMove{Channel: channel})
 	e.settle(now)
 }
