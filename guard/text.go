@@ -32,11 +32,13 @@ func textUp(s *session, now time.Time, m proto.Message) action {
 }
 
 // textDown: a text that came in clear is marked, and a line without an author,
-// which the client shows like one of ours, says whose it is.
+// which the client shows like one of ours, says whose it is. An author whom nobody
+// knows is none to the client (src/mumble/Messages.cpp, msgTextMessage).
 func textDown(s *session, _ time.Time, m proto.Message) action {
 	t := m.(*mumblepb.TextMessage)
+	_, known := s.end.Mirror().User(t.GetActor())
 	switch {
-	case t.GetActor() == 0:
+	case !known:
 		t.Message = proto.String("[server] " + filterLine(t.GetMessage()))
 	case s.g.cfg.Policy != e2ee.PolicyOff && s.end.State() != e2ee.StateClear:
 		t.Message = proto.String("<b>[not encrypted]</b> " + t.GetMessage())
