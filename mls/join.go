@@ -14,6 +14,10 @@ type JoinOptions struct {
 	// SameClient says whether a leaf of the old and one of the new group are the
 	// same client; nil compares credentials. With From only.
 	SameClient func(old, new *LeafNode) bool
+	// Signer says whether a Welcome whose GroupInfo this leaf has signed is taken,
+	// once the signature is known to be true; nil takes it from any member. Its error
+	// is returned as it is.
+	Signer func(*LeafNode) error
 }
 
 // Join enters a group with the Welcome that answers a KeyPackage of ours (RFC
@@ -106,6 +110,11 @@ func (g *Group) enter(plain []byte, own *OwnKeyPackage, gs *groupSecrets, member
 	}
 	if err := gi.check(rules, g.tree); err != nil {
 		return err
+	}
+	if o.Signer != nil {
+		if err := o.Signer(g.tree.leaf(gi.Signer)); err != nil {
+			return err
+		}
 	}
 	if err := g.findOwnLeaf(own.KeyPackage.LeafNode); err != nil {
 		return err
