@@ -104,7 +104,7 @@ func (m *Machine) receivedBeacon(now time.Time, q *peer, body []byte) {
 		m.stats.Stale++
 		return
 	}
-	l.seq = int64(b.Seq)
+	l.seq, l.shown = int64(b.Seq), true
 	l.beacon = &view{epoch: b.Epoch, now: b.Now, past: b.Past, at: now}
 	m.evidence(now, g, b)
 	m.compare(now, g, l)
@@ -114,15 +114,20 @@ func (m *Machine) receivedBeacon(now time.Time, q *peer, body []byte) {
 // know at its leaf, now or in the last epochs. The session that the server names
 // must be the one that the leaf claims.
 func (m *Machine) signerOf(g *group, q *peer, b envelope.Beacon) *leaf {
-	if l := g.leaves[b.Leaf]; l != nil && verify(g.suite, l.key, identity.LabelBeacon, b.SignedContent(), b.Signature) {
-		if l.session() != q.session || mls.CipherSuite(b.Suite) != g.suite {
-			m.stats.Attribution++
-			return nil
+	// Whose it says to be comes first: what strangers send is not worth a verification.
+	if l := g.leaves[b.Leaf]; l != nil && (l.session() == q.session) {
+		if verify(g.suite, l.key, identity.LabelBeacon, b.SignedContent(), b.Signature) {
+			if mls.CipherSuite(b.Suite) != g.suite {
+				m.stats.Attribution++
+				return nil
+			}
+			return l
 		}
-		return l
+	} else if l != nil {
+		m.stats.Attribution++
 	}
 	for _, f := range g.former {
-		if f.index == b.Leaf && verify(g.suite, f.key, identity.LabelBeacon, b.SignedContent(), b.Signature) {
+		if f.index == b.Leaf && f.session == q.session && verify(g.suite, f.key, identity.LabelBeacon, b.SignedContent(), b.Signature) {
 			// Removed here, and it does not know: it is behind or on another branch.
 			return &leaf{index: b.Leaf, ext: envelope.SottoLeaf{Session: q.session}, key: f.key, seq: -1, gone: g.epochAt}
 		}
@@ -166,7 +171,7 @@ func (m *Machine) compare(now time.Time, g *group, l *leaf) {
 
 // hear notes a proof that a member follows.
 func (m *Machine) hear(now time.Time, g *group, l *leaf) {
-	l.alive = now
+	l.alive, l.shown = now, true
 	if now.After(l.heard) {
 		l.heard = now
 	}

@@ -108,19 +108,28 @@ func (m *Machine) receivedRequest(now time.Time, q *peer, o envelope.Object) {
 	m.send([]uint32{q.session}, envelope.Object{Kind: envelope.KindKeyPackageReply, Body: reply.Append(nil)}, PriorityHello, false, sent{})
 }
 
-// limitReplies makes room for one more KeyPackage that is out for a direct group: the
-// oldest goes, since strangers who ask and never send a Welcome must not keep
-// others out.
+// limitReplies makes room for one more KeyPackage that was asked for: the oldest of
+// who has most of them goes, so that nobody keeps others from theirs.
 func (m *Machine) limitReplies() {
-	n := 0
-	for i := len(m.offers) - 1; i >= 0; i-- {
-		if o := m.offers[i]; o.place == nil {
-			if n++; n >= maxReplies {
-				o.own.Wipe()
-				m.offers = slices.Delete(m.offers, i, i+1)
-			}
+	has := map[uint32]int{}
+	out := 0
+	for _, o := range m.offers {
+		if o.place == nil {
+			has[o.to]++
+			out++
 		}
 	}
+	if out < maxReplies {
+		return
+	}
+	last := -1
+	for i, o := range m.offers {
+		if o.place == nil && (last < 0 || has[o.to] > has[m.offers[last].to]) {
+			last = i // they stand in the order of their age
+		}
+	}
+	m.offers[last].own.Wipe()
+	m.offers = slices.Delete(m.offers, last, last+1)
 }
 
 // receivedReply takes a KeyPackage that we asked for.

@@ -64,6 +64,9 @@ func (m *Machine) begin(now time.Time, g *group, b begun) {
 // exportKeys derives everything that the epoch gives (§7.1).
 func (m *Machine) exportKeys(g *group, out *EpochBegan) bool {
 	for _, l := range g.sorted() {
+		if l.index != g.own && !l.shown {
+			out.Claimed = append(out.Claimed, l.session())
+		}
 		base, err := g.mls.Export("sotto/1 media", binary.BigEndian.AppendUint32(nil, l.index), 32)
 		if err != nil {
 			return false

@@ -17,6 +17,14 @@ type foreign struct {
 	sessions map[uint32]time.Time
 	moveAt   time.Time // when we go over to it; zero: not decided
 	tries    int       // Hellos that nobody there answered
+	quiet    time.Time // not asked again before then
+}
+
+// asked notes a Hello to the group. Until it is time to say it again others are asked:
+// whoever claims a group that is none must not keep us from those that are.
+func (f *foreign) asked(now time.Time) {
+	f.quiet = now.Add(patience(f.tries))
+	f.tries++
 }
 
 // weight is the number of sessions that are present here and speak for the group
@@ -55,11 +63,14 @@ func (p *place) forgetForeign(session uint32) {
 	}
 }
 
-// heaviest is the foreign group that most people here speak for, nil if there is
-// none; of equals the smaller id.
-func (p *place) heaviest() *foreign {
+// heaviest is the foreign group that most people here speak for, of those that do
+// not owe us an answer; nil if there is none. Of equals the smaller id.
+func (p *place) heaviest(now time.Time) *foreign {
 	var best *foreign
 	for _, f := range p.foreign {
+		if now.Before(f.quiet) {
+			continue
+		}
 		if best == nil || outweighs(f.weight(p), f.id, best.weight(p), best.id) {
 			best = f
 		}
@@ -103,7 +114,7 @@ func (m *Machine) noteForeign(now time.Time, p *place, q *peer, b envelope.Beaco
 	}
 	f.sessions[q.session] = now
 	if j := p.joining; j != nil && p.group == nil {
-		if len(j.object.Body) > 0 && j.suite != f.suite && p.heaviest() == f {
+		if len(j.object.Body) > 0 && j.suite != f.suite && p.heaviest(now) == f {
 			j.retryAt = now // "A Beacon in another suite: Hello in that suite" (§4)
 		}
 	}
@@ -131,7 +142,7 @@ func (m *Machine) runForeign(now time.Time, p *place) {
 		}
 	}
 	g := p.group
-	f := p.heaviest()
+	f := p.heaviest(now)
 	if g == nil || f == nil || !m.wantsIn(p) {
 		return
 	}
@@ -164,8 +175,9 @@ func (m *Machine) runForeign(now time.Time, p *place) {
 	}
 	p.reason, p.known, p.epoch = envelope.HelloMerge, g.id, g.epoch()
 	m.sayHello(now, p, envelope.HelloMerge, to, false)
-	f.moveAt = now.Add(patience(f.tries))
-	f.tries++
+	f.asked(now)
+	f.moveAt = f.quiet
+	m.due(f.quiet)
 	p.reason, p.known, p.epoch = envelope.HelloJoin, envelope.GroupID{}, 0
 }
 

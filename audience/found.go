@@ -46,10 +46,12 @@ func earlier(h *hello, j *joining) bool {
 	return bytes.Compare(h.ref[:], own[:]) < 0
 }
 
-// found makes a group of ourselves (§2, §4). Whoever said Hello is added next.
+// found makes a group of ourselves (§2, §4). Whoever said Hello is added next, and
+// says it again if it was in another suite. "Nothing received from the server changes
+// a suite": neither does a Beacon, which anybody can make up.
 func (m *Machine) found(now time.Time, p *place) {
 	ext := envelope.SottoGroup{Audience: envelope.AudienceChannel, Anchor: p.Closure[0], Server: m.cfg.Server}
-	g, err := m.newGroup(now, m.suiteHere(p), newGroupID(), p, ext)
+	g, err := m.newGroup(now, m.cfg.Suites[0], newGroupID(), p, ext)
 	if err != nil {
 		p.joining.retryAt = now.Add(helloPatience)
 		return

@@ -50,6 +50,7 @@ type group struct {
 	beaconAt  time.Time
 	answers   []wanted
 	want      *behind
+	strangers time.Time // no stranger's word for a later epoch counts before then
 	heal      healing
 	health    Health
 	reports   map[envelope.Ref]*reported
@@ -71,6 +72,7 @@ type leaf struct {
 	heard    time.Time // last proof of a current epoch; zero: none yet
 	gone     time.Time // since when the server shows it gone; zero: it is here
 	leaving  bool      // it said so
+	shown    bool      // its session has shown that it has the leaf's key
 	seq      int64     // of its last Beacon, -1 for none
 	beacon   *view     // its last Beacon
 	rank     [32]byte  // in this epoch
@@ -97,9 +99,10 @@ func (l *leaf) session() uint32 { return l.ext.Session }
 
 // formerLeaf verifies late Beacons of a member that is gone (§6.4).
 type formerLeaf struct {
-	index uint32
-	key   []byte
-	until uint64 // last epoch that had it
+	index   uint32
+	session uint32
+	key     []byte
+	until   uint64 // last epoch that had it
 }
 
 // digest is D(e) of §6.4.

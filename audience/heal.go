@@ -32,7 +32,7 @@ func (m *Machine) strangeBeacon(now time.Time, g *group, q *peer, v *view) {
 	common, same := g.history().compare(v)
 	switch {
 	case common && same && v.epoch > g.epoch():
-		m.fallBehind(now, g, q.session) // the same history so far, and it is in
+		m.strangerAhead(now, g, q.session) // the same history so far, and it is in
 	case common && same:
 		// Not added yet here, or added and gone again; its own Beacons tell it.
 	default:

@@ -21,6 +21,9 @@ func (m *Machine) tellHealth(now time.Time, g *group) {
 		if l.index == g.own {
 			continue
 		}
+		if !l.shown {
+			h.Claimed = append(h.Claimed, l.session())
+		}
 		switch {
 		case l.leaving || !l.gone.IsZero():
 			if m.reached(now, l.gone.Add(overdueAfter)) {
@@ -41,7 +44,7 @@ func (m *Machine) tellHealth(now time.Time, g *group) {
 
 func (h Health) equal(o Health) bool {
 	return h.Group == o.Group && h.Place == o.Place && h.Fork == o.Fork && h.Groups == o.Groups &&
-		slices.Equal(h.Unconfirmed, o.Unconfirmed) && slices.Equal(h.Overdue, o.Overdue) &&
+		slices.Equal(h.Unconfirmed, o.Unconfirmed) && slices.Equal(h.Claimed, o.Claimed) && slices.Equal(h.Overdue, o.Overdue) &&
 		slices.Equal(h.Leaving, o.Leaving) && slices.Equal(h.OtherServer, o.OtherServer)
 }
 

@@ -157,16 +157,17 @@ func (m *Machine) sayHello(now time.Time, p *place, reason envelope.HelloReason,
 		return // others would ignore it (§12)
 	}
 	p.helloAt = now
-	if f := p.heaviest(); f != nil && p.group == nil && toAll {
+	cs := m.suiteHere(now, p)
+	if f := p.heaviest(now); f != nil && p.group == nil && toAll {
 		// One group is asked, not all: two that add us would each count on us.
 		to = f.speakers(p)
+		f.asked(now)
 	}
 	tries, placed := 0, time.Time{}
 	if p.joining != nil {
 		// A Hello said again keeps the time of the first (§4).
 		tries, placed = p.joining.tries, p.joining.placed
 	}
-	cs := m.suiteHere(p)
 	own, err := m.newOffer(now, cs, p, envelope.GroupID{}, 0)
 	if err != nil {
 		return
@@ -246,8 +247,8 @@ func (m *Machine) helloRegime() envelope.HelloRegime {
 }
 
 // suiteHere is the suite of the group that is here, or what we found with.
-func (m *Machine) suiteHere(p *place) mls.CipherSuite {
-	if f := p.heaviest(); f != nil && m.supports(f.suite) {
+func (m *Machine) suiteHere(now time.Time, p *place) mls.CipherSuite {
+	if f := p.heaviest(now); f != nil && m.supports(f.suite) {
 		return f.suite
 	}
 	if p.group != nil {

@@ -13,11 +13,14 @@ import (
 var (
 	errWelcome = errors.New("audience: no Welcome for us")
 	errSecret  = errors.New("audience: the typed secret does not fit")
+	errSigner  = errors.New("audience: the Welcome is signed in another's name")
 )
 
 // receivedWelcome joins the group of a Welcome that answers a KeyPackage of ours
-// (§4). Who sent it does not matter: the Welcome's own signature does.
-func (m *Machine) receivedWelcome(now time.Time, body []byte) {
+// (§4). The session that the server names must be the one that the signer's leaf
+// claims: else somebody could found a group in another's name, and be in it without
+// being named.
+func (m *Machine) receivedWelcome(now time.Time, q *peer, body []byte) {
 	msg, err := mls.ParseMessage(body)
 	if err != nil || msg.Welcome == nil {
 		m.stats.Malformed++
@@ -33,11 +36,15 @@ func (m *Machine) receivedWelcome(now time.Time, body []byte) {
 		m.stats.Stale++
 		return
 	}
+	if o.place == nil && o.to != q.session {
+		m.stats.Attribution++ // it was for somebody else's group
+		return
+	}
 	if !m.verified.take(now) { // opening costs as much as some signatures
 		m.stats.Limited++
 		return
 	}
-	mg, err := m.join(now, msg.Welcome, o)
+	mg, err := m.join(now, msg.Welcome, o, q.session)
 	switch {
 	case errors.Is(err, errSecret):
 		if o.place != nil && !o.place.stopped {
@@ -45,6 +52,9 @@ func (m *Machine) receivedWelcome(now time.Time, body []byte) {
 			o.place.stopJoining()
 			m.emit(Notice{Code: NoticeSecret, Place: o.place.index})
 		}
+		return
+	case errors.Is(err, errSigner):
+		m.stats.Attribution++
 		return
 	case err == nil && o.place != nil && !m.wantsIn(o.place):
 		m.decline(now, mg, o)
@@ -57,7 +67,7 @@ func (m *Machine) receivedWelcome(now time.Time, body []byte) {
 		}
 		return
 	}
-	m.joined(now, mg, o)
+	m.joined(now, mg, o, q.session)
 }
 
 // decline leaves a group at once that we do not want to be in any more: we asked
@@ -74,9 +84,18 @@ func (m *Machine) decline(now time.Time, mg *mls.Group, o *offer) {
 	m.withdraw(o.place)
 }
 
-// join tries the secrets that we have, if the Welcome wants one (§10.2).
-func (m *Machine) join(now time.Time, w *mls.Welcome, o *offer) (*mls.Group, error) {
+// join tries the secrets that we have, if the Welcome wants one (§10.2). from is
+// the session that sent it.
+func (m *Machine) join(now time.Time, w *mls.Welcome, o *offer, from uint32) (*mls.Group, error) {
 	var err error
+	signer := func(l *mls.LeafNode) error {
+		if ext, _, err := m.readLeaf(l); err != nil {
+			return err
+		} else if ext.Session != from {
+			return errSigner
+		}
+		return nil
+	}
 	for n := range 4 {
 		asked, had := false, false
 		cfg := m.mlsConfig(func(id []byte) []byte {
@@ -91,7 +110,7 @@ func (m *Machine) join(now time.Time, w *mls.Welcome, o *offer) (*mls.Group, err
 			return nil
 		})
 		var mg *mls.Group
-		mg, err = mls.Join(cfg, w, o.own, mls.JoinOptions{}, now)
+		mg, err = mls.Join(cfg, w, o.own, mls.JoinOptions{Signer: signer}, now)
 		if err == nil {
 			if err = m.checkJoined(now, mg, o); err != nil {
 				mg.Wipe()
@@ -150,13 +169,14 @@ func (m *Machine) checkJoined(now time.Time, mg *mls.Group, o *offer) error {
 	return nil
 }
 
-// joined takes the new group into use, and leaves the one that it replaces.
-func (m *Machine) joined(now time.Time, mg *mls.Group, o *offer) {
+// joined takes the new group into use, and leaves the one that it replaces. from
+// signed the Welcome, and so has shown that it is in.
+func (m *Machine) joined(now time.Time, mg *mls.Group, o *offer, from uint32) {
 	gid := envelope.GroupID(mg.ID())
 	if o.place == nil {
 		m.offers = slices.DeleteFunc(m.offers, func(x *offer) bool { return x == o })
 		o.own.Wipe()
-		m.install(now, mg, nil, true)
+		m.shows(now, m.install(now, mg, nil, true), from)
 		return
 	}
 	p := o.place
@@ -173,7 +193,14 @@ func (m *Machine) joined(now time.Time, mg *mls.Group, o *offer) {
 	p.stopJoining()
 	m.withdraw(p)
 	p.reason, p.known, p.epoch = envelope.HelloJoin, envelope.GroupID{}, 0
-	m.install(now, mg, p, true)
+	m.shows(now, m.install(now, mg, p, true), from)
+}
+
+// shows notes who has signed the Welcome.
+func (m *Machine) shows(now time.Time, g *group, session uint32) {
+	if l := g.bySession(session); l != nil {
+		m.hear(now, g, l)
+	}
 }
 
 // replaced erases our old leaf's view of a group that we were added to again.

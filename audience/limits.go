@@ -74,6 +74,7 @@ const (
 	silentLong      = 3 * time.Minute  // and one that gave some
 	confirmWindow   = 60 * time.Second
 	behindPatience  = 3 * time.Second
+	strangersEvery  = 30 * time.Second // a stranger says that it is ahead of us
 	overdueAfter    = 10 * time.Second
 	moveWindow      = 10 * time.Minute
 	maxMoves        = 3

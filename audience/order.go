@@ -206,7 +206,9 @@ func (m *Machine) process(now time.Time, g *group, w waiting) {
 		c.Discard() // ours goes before (§6.3), unless others have taken this one
 		return
 	}
-	m.hear(now, g, author)
+	if author.session() == w.from {
+		m.hear(now, g, author) // else somebody else brought it, perhaps one who made that leaf up
+	}
 	m.take(now, g, c, w.object, author.session())
 }
 

@@ -81,6 +81,7 @@ type EpochBegan struct {
 	Committer uint32 // session of who made it; our own too, 0 when we joined
 	PSK       bool   // a typed secret is part of it
 	Locked    bool
+	Claimed   []uint32 // as in Health
 }
 
 // Lost says that we are no longer in a group, and its keys must be erased.
@@ -137,6 +138,7 @@ type Health struct {
 	Overdue     []uint32 // gone on the server, and still able to hear for over 10 s
 	Leaving     []uint32 // the same, not yet overdue
 	OtherServer []uint32 // see another server certificate
+	Claimed     []uint32 // have shown nothing themselves: their leaves are the word of who added them
 	Groups      int      // groups seen in this audience, ours too
 }
 

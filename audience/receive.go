@@ -27,7 +27,7 @@ func (m *Machine) received(now time.Time, in Received) {
 	case envelope.KindMLSMessage:
 		m.receivedMessage(now, q, in.Object, in.Bulk)
 	case envelope.KindWelcome:
-		m.receivedWelcome(now, in.Object.Body)
+		m.receivedWelcome(now, q, in.Object.Body)
 	case envelope.KindRef:
 		m.receivedRef(now, q, in.Object.Body)
 	case envelope.KindWant:

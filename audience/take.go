@@ -19,7 +19,7 @@ func (m *Machine) take(now time.Time, g *group, c *mls.StagedCommit, o envelope.
 		b.removed = append(b.removed, uint32(i))
 		if l := g.leaves[uint32(i)]; l != nil {
 			out = append(out, l)
-			g.former = append(g.former, formerLeaf{l.index, l.key, g.epoch()})
+			g.former = append(g.former, formerLeaf{l.index, l.session(), l.key, g.epoch()})
 		}
 	}
 	welcomes, added, removesUs := c.Welcomes(), c.Added(), c.RemovesUs()
@@ -53,6 +53,13 @@ func (m *Machine) take(now time.Time, g *group, c *mls.StagedCommit, o envelope.
 	m.readLeaves(now, g)
 	m.afterCommit(now, g, b, author)
 	m.fulfilled(g, added)
+	if author == m.session {
+		for _, i := range added {
+			if l := g.leaves[uint32(i)]; l != nil {
+				l.shown = true // by the Hello or answer that we checked
+			}
+		}
+	}
 	m.watch(now, g)
 	m.begin(now, g, b)
 	if author == m.session && len(g.leaves) == len(added)+1 {

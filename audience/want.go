@@ -13,6 +13,8 @@ type behind struct {
 	since time.Time
 	askAt time.Time
 	from  uint32
+	// strange: whoever says so is no member here, so that anybody could have said it.
+	strange bool
 }
 
 // wanted is an answer to somebody's Want, which gives the author time to answer
@@ -24,12 +26,43 @@ type wanted struct {
 	byRef   bool
 }
 
-// fallBehind notes that from is ahead of us.
+// fallBehind notes that from, a member, is ahead of us.
 func (m *Machine) fallBehind(now time.Time, g *group, from uint32) {
-	if g.want == nil {
+	if g.want == nil || g.want.strange {
 		g.want = &behind{epoch: g.epoch(), since: now, askAt: now.Add(reevaluate), from: from}
 		m.again = true
 	}
+}
+
+// strangerAhead is the same of somebody whose leaf we do not know, and whom we
+// believe only if no member shows for a round of Beacons that it is where we are.
+func (m *Machine) strangerAhead(now time.Time, g *group, from uint32) {
+	if g.want == nil && !now.Before(g.strangers) {
+		g.strangers = now.Add(strangersEvery)
+		g.want = &behind{epoch: g.epoch(), since: now, askAt: now.Add(reevaluate), from: from, strange: true}
+		m.again = true
+	}
+}
+
+// patience is how long to wait for the Commit that we miss.
+func (b *behind) patience(r Regime) time.Duration {
+	switch {
+	case b.strange && r == RegimeNoEcho:
+		return beaconEveryN * 12 / 10
+	case b.strange:
+		return beaconEvery * 12 / 10
+	}
+	return behindPatience
+}
+
+// stays reports whether a member has shown since a time that it is in our epoch.
+func (g *group) stays(since time.Time) bool {
+	for _, l := range g.leaves {
+		if l.index != g.own && l.heard.After(since) {
+			return true
+		}
+	}
+	return false
 }
 
 // runWants asks for the Commit that we miss, and answers those who miss one.
@@ -39,15 +72,20 @@ func (m *Machine) runWants(now time.Time, g *group) {
 	}
 	if b := g.want; b != nil && b.epoch != g.epoch() {
 		g.want = nil
+	} else if b != nil && b.strange && g.stays(b.since) {
+		g.want = nil
 	} else if b != nil {
 		if m.reached(now, b.askAt) {
 			b.askAt = now.Add(wantPace)
+			if b.strange {
+				b.askAt = b.since.Add(b.patience(m.regime)) // once
+			}
 			m.due(b.askAt)
 			m.emit(Expect{From: b.from, Kind: envelope.KindMLSMessage})
 			want := envelope.Want{Group: g.id, Epoch: g.epoch()}
 			m.send(g.sessions(), envelope.Object{Kind: envelope.KindWant, Body: want.Append(nil)}, PriorityHello, false, sent{})
 		}
-		if m.reached(now, b.since.Add(behindPatience)) {
+		if m.reached(now, b.since.Add(b.patience(m.regime))) {
 			m.rejoin(now, g, envelope.HelloCannotProcess, m.sottosOf(g))
 		}
 	}
