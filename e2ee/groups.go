@@ -2,6 +2,7 @@ package e2ee
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sotto-voip/sotto/audience"
@@ -78,6 +79,15 @@ type roster struct {
 	direct  bool
 	joined  bool // by a Welcome: others were there before us
 	suspect bool // somebody in it has a changed identity, which nobody has accepted
+	// wanted: the user writes or whispers there. Anybody can make a direct group with
+	// us, and leaves in it that claim the sessions of others.
+	wanted bool
+}
+
+// shown reports whether a session has shown itself that it has the leaf which
+// claims it: before that, the leaf is the word of who added it.
+func (r *roster) shown(session uint32) bool {
+	return !slices.Contains(r.health.Claimed, session)
 }
 
 func (r *roster) member(session uint32) (audience.Leaf, bool) {

@@ -29,6 +29,9 @@ func (e *Groups) drain(now time.Time) {
 		case audience.Application:
 			e.application(now, out)
 		case audience.DirectReady:
+			if r := e.groupsOf[out.Group]; r != nil {
+				r.wanted = true
+			}
 			e.emit(DirectReady{out.Token, out.Group})
 		case audience.DirectFailed:
 			e.emit(DirectFailed{out.Token, out.Missing})
@@ -73,6 +76,7 @@ func (e *Groups) began(now time.Time, b audience.EpochBegan) {
 	}
 	r.EpochBegan = b
 	r.joined = r.joined || b.Joined
+	r.health.Claimed = b.Claimed
 	e.media.begin(now, b)
 	for _, leaf := range b.Removed {
 		delete(e.missing, author{b.Group, leaf})
@@ -86,7 +90,9 @@ func (e *Groups) began(now time.Time, b audience.EpochBegan) {
 	members := make([]uint32, 0, len(b.Leaves))
 	for _, l := range b.Leaves {
 		members = append(members, l.Session)
-		e.runsSotto(now, l.Session)
+		if !r.direct { // in one of those anybody can claim anybody
+			e.runsSotto(now, l.Session)
+		}
 	}
 	slices.Sort(members)
 	e.judge(now)
@@ -125,6 +131,7 @@ func (e *Groups) healthChanged(now time.Time, h audience.Health) {
 	}
 	before := r.health
 	r.health = h
+	e.judge(now) // who has shown itself is remembered
 	if h.Group != e.home {
 		return
 	}

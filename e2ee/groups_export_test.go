@@ -37,3 +37,6 @@ func (e *Groups) SealIn(dst []byte, now time.Time, limit int, f *Frame, id envel
 
 // TakeText is what becomes of application data that a member wrote.
 func (e *Groups) TakeText(now time.Time, a audience.Application) { e.application(now, a) }
+
+// Began is BeginEpoch that keeps what comes of it.
+func (e *Groups) Began(now time.Time, b audience.EpochBegan) { e.began(now, b) }

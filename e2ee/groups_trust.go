@@ -22,6 +22,7 @@ type judged struct {
 	person trust.Person
 	reason string // why the identity counts as changed; "": it does not
 	said   bool   // the user was asked, or told
+	seen   bool   // the Book was told
 }
 
 // person is what is known of a session for trust.
@@ -54,7 +55,8 @@ func (e *Groups) rosters() []*roster {
 }
 
 // judge asks the Book about everybody in our groups who is new there or whom the
-// server shows otherwise than before (§9.5). Who is not in question is remembered.
+// server shows otherwise than before (§9.5). Who is not in question is remembered,
+// once that session has shown itself that the leaf is its own.
 func (e *Groups) judge(now time.Time) {
 	before := e.watching.judged
 	e.watching.judged = make(map[leafKey]judged, len(before))
@@ -69,10 +71,14 @@ func (e *Groups) judge(now time.Time) {
 			j, ok := before[k]
 			if !ok || j.person != p && e.peers[l.Session] != nil {
 				reason := e.cfg.Book.Judge(e.cfg.Address, p).Reason()
-				j = judged{p, reason, j.said && reason == j.reason}
-				if reason == "" {
-					e.cfg.Book.See(now, e.cfg.Address, p)
-				}
+				j = judged{person: p, reason: reason, said: j.said && reason == j.reason}
+			}
+			if known, ok := e.watching.judged[k]; ok {
+				j.seen, j.said = j.seen || known.seen, j.said || known.said // in two groups
+			}
+			if j.reason == "" && !j.seen && r.shown(l.Session) {
+				e.cfg.Book.See(now, e.cfg.Address, p)
+				j.seen = true
 			}
 			e.watching.judged[k] = j
 			r.suspect = r.suspect || j.reason != ""
@@ -87,7 +93,7 @@ func (e *Groups) judge(now time.Time) {
 func (e *Groups) lookPeople(now time.Time) {
 	for _, r := range e.rosters() {
 		home := r.Group == e.home
-		if !r.suspect || !home && !r.direct {
+		if !r.suspect || !home && !(r.direct && r.wanted) {
 			continue
 		}
 		for _, l := range r.Leaves {

@@ -1,0 +1,63 @@
+package e2ee_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sotto-voip/sotto/audience"
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/identity"
+	"github.com/sotto-voip/sotto/trust"
+)
+
+func anyKey() [32]byte { return [32]byte(identity.New().Public()) }
+
+// ghostly is a direct group that eve made with alice, in whose tree another leaf
+// of eve's claims bob's session: what audience makes of her Welcome.
+func ghostly(eve, bob uint32, own audience.Leaf, first, second [32]byte) audience.EpochBegan {
+	return audience.EpochBegan{
+		Group: envelope.GroupID{0x99, 9}, Audience: envelope.AudienceDirect, Anchor: envelope.NoChannel, Place: -1,
+		Epoch: 1, Own: 1, Joined: true, Committer: eve, Claimed: []uint32{eve, bob},
+		Leaves: []audience.Leaf{
+			{Index: 0, Session: eve, Who: audience.Who{Identity: first}},
+			own,
+			{Index: 2, Session: bob, Who: audience.Who{Identity: second}},
+		},
+	}
+}
+
+// A stranger makes a direct group with us and with leaves that claim the sessions
+// of others. That is the stranger's word for who they are: it is no reason to close
+// the channel's gate, and nobody is remembered by it.
+func TestGroupsGhostIdentity(t *testing.T) {
+	h, list := meet(t, "E", "alice", "bob")
+	alice, bob := list[0], list[1]
+	h.bare("eve", 9)
+	h.bare("dora", 9)
+	h.run(4 * time.Second)
+	eve, dora := h.guests[2].session, h.guests[3].session
+	one, two := anyKey(), anyKey()
+	own := audience.Leaf{Index: 1, Session: alice.session}
+
+	alice.took()
+	alice.Began(h.now, ghostly(eve, bob.session, own, one, two))
+	alice.handle(nil)
+	if alice.State() != e2ee.StatePriv {
+		t.Errorf("a stranger's word for who bob is led to %v, %v", alice.State(), alice.Question())
+	}
+	g := ghostly(eve, dora, own, one, two)
+	g.Group[1] = 10
+	alice.Began(h.now, g)
+	alice.handle(nil)
+	p := trust.Person{Identity: two, Name: "dora", CertHash: certOf("dora")}
+	if j := alice.cfg.Book.Judge(hallAddress, p); j.Verdict == trust.Known {
+		t.Errorf("a stranger's word for who dora is was remembered: %v", j.Verdict)
+	}
+	// Who does mean to write to them is asked.
+	alice.handle(e2ee.OpenDirect{Token: 3, Sessions: []uint32{bob.session}})
+	h.run(2 * time.Second)
+	if alice.State() != e2ee.StatePriv {
+		t.Errorf("writing to bob alone asks about eve's group: %v", alice.State())
+	}
+}
