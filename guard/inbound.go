@@ -56,8 +56,8 @@ func (s *session) clearVoice(now time.Time, in *voice.Packet) bool {
 	label := s.end.Mirror().Label(in.Session)
 	switch {
 	case s.end.MayPlayClear(in.Session):
-		if s.end.Leave() != e2ee.LeaveClear {
-			s.sayRarely(now, "clear", false, label+" speaks unencrypted: what you hear of it is not protected.")
+		if s.end.Leave() != e2ee.LeaveClear && !s.marked(now, in.Session) {
+			return false
 		}
 		return in.Codec != voice.Opus || len(in.Data) == 0 || opus.Check(in.Data, 0) == nil
 	case s.end.Groups() != nil:

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"maps"
 	"strings"
 	"time"
 	"unicode"
@@ -40,16 +41,50 @@ func (b *lineBucket) deadline() time.Time {
 	return b.at.Add(lineEvery)
 }
 
-// say tells the person, once the client is ready to show it.
-func (s *session) say(text string) {
+// say tells the person, once the client is ready to show it. It reports whether
+// there was room for the line.
+func (s *session) say(text string) bool {
 	if !s.synced {
-		return
+		return false
 	}
 	if !s.lines.take(time.Now()) {
 		s.lines.owed = true
-		return
+		return false
 	}
 	s.down.say(text)
+	return true
+}
+
+// marks are those of whom it was said that they speak unencrypted. Each is named,
+// or one could speak under the mark of another.
+type marks map[uint32]time.Time
+
+const (
+	markLife = time.Minute
+	maxMarks = 64
+)
+
+// due reports whether somebody's clear voice may be played only after a new line
+// about it, and whether there is room to remember that.
+func (m marks) due(now time.Time, session uint32) (due, room bool) {
+	if at, ok := m[session]; ok && now.Sub(at) < markLife {
+		return false, true
+	}
+	if len(m) >= maxMarks {
+		maps.DeleteFunc(m, func(_ uint32, at time.Time) bool { return now.Sub(at) >= markLife })
+	}
+	return true, len(m) < maxMarks
+}
+
+// marked says that somebody speaks unencrypted, and reports whether the person has
+// been told: what could not be said is not played.
+func (s *session) marked(now time.Time, session uint32) bool {
+	due, room := s.marks.due(now, session)
+	if due && room && s.say(s.end.Mirror().Label(session)+" speaks unencrypted: what you hear of it is not protected.") {
+		s.marks[session] = now
+		due = false
+	}
+	return !due
 }
 
 // sayOwed says how things stand when lines were left out.

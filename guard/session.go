@@ -37,6 +37,7 @@ type session struct {
 	members        map[uint32]string    // of the channel's group, as last told
 	tokens         []string             // access tokens the client has set
 	said           map[string]time.Time // when lines of a kind were last said
+	marks          marks
 	lines          lineBucket
 	tableStats     tableStats
 	voiceStats     voiceStats
@@ -71,7 +72,7 @@ func (g *Guard) serve(ctx context.Context, a *arrival) *arrival {
 // begin connects upstream for an admitted client and passes its login on.
 func (g *Guard) begin(ctx context.Context, a *arrival) (*session, error) {
 	s := &session{
-		g: g, from: a, down: newDownstream(a, time.Now()), said: map[string]time.Time{},
+		g: g, from: a, down: newDownstream(a, time.Now()), said: map[string]time.Time{}, marks: marks{},
 		sealBuf: make([]byte, 0, 2048), openBuf: make([]byte, 0, 2048),
 	}
 	var cert *tls.Certificate
