@@ -1,6 +1,7 @@
 package e2ee_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -59,5 +60,29 @@ func TestGroupsGhostIdentity(t *testing.T) {
 	h.run(2 * time.Second)
 	if alice.State() != e2ee.StatePriv {
 		t.Errorf("writing to bob alone asks about eve's group: %v", alice.State())
+	}
+}
+
+// A crowd without Sotto that a server shows at once costs as much as it is large, not
+// its square: that was minutes in which nothing was said or heard.
+func TestGroupsCrowd(t *testing.T) {
+	h := newHall(t, "E")
+	alice := h.join("alice", 3)
+	h.run(time.Second)
+	w := e2ee.World{Channel: 3, Version: 5}
+	p := audience.Place{Channel: 3, Closure: []uint32{3}}
+	for s := uint32(100); s < 4000; s++ {
+		p.Hearers = append(p.Hearers, audience.Hearer{Session: s})
+		w.Peers = append(w.Peers, e2ee.Peer{Session: s, Channel: 3, Name: fmt.Sprint("number ", s), Hears: true, CertHash: certOf(fmt.Sprint(s))})
+	}
+	w.Places = []audience.Place{p}
+	alice.Handle(h.now, w)
+	began := time.Now()
+	alice.Handle(h.now.Add(4*time.Second), nil)
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("a crowd of %d takes %v", len(w.Peers), d)
+	}
+	if alice.Leave() == e2ee.LeaveCiphertext {
+		t.Error("protected among strangers")
 	}
 }

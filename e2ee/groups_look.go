@@ -44,6 +44,8 @@ func (e *Groups) look(now time.Time) {
 
 // lookEntered says who has come without Sotto, once it had its time to show it.
 func (e *Groups) lookEntered(now time.Time) {
+	var f Facts
+	known := false // they are the same for all, and to find them costs as much as there are people
 	for _, s := range e.sessions() {
 		p := e.peers[s]
 		if !p.Hears || p.sotto || p.said {
@@ -53,7 +55,10 @@ func (e *Groups) lookEntered(now time.Time) {
 			continue
 		}
 		p.said = true
-		e.step(now, EventEnters, p.Label+" has no Sotto")
+		if !known {
+			f, known = e.facts(), true
+		}
+		e.stepWith(now, EventEnters, p.Label+" has no Sotto", f)
 	}
 }
 
