@@ -40,7 +40,9 @@ func (s *session) rosterChanged(o endpoint.Roster) {
 	if o.Direct {
 		e = events.Event{Event: "direct", Epoch: o.Epoch, Members: names}
 	}
-	s.g.emit(e)
+	if o.Home || o.Direct { // a channel that we listen to has a group as well, and it does not hear us
+		s.g.emit(e)
+	}
 	if !o.Home || s.end.State() != e2ee.StatePriv {
 		return
 	}
