@@ -246,9 +246,16 @@ func (e *Endpoint) hears(session uint32) bool {
 }
 
 // Audience sorts those who may hear the own speech: who hears it encrypted, and who
-// hears silence, as labels for people.
+// hears silence, as labels for people. Whoever has the keys is among the first,
+// whether the server shows it here or not.
 func (e *Endpoint) Audience() (holders, others []string) {
-	for _, s := range e.mirror.Hearers() {
+	hearers := e.mirror.Hearers()
+	if e.groups != nil {
+		for _, s := range unlisted(e.groups.Members(), hearers, e.mirror.Self()) {
+			holders = append(holders, e.mirror.Label(s)+" (not on the server's list)")
+		}
+	}
+	for _, s := range hearers {
 		if e.hears(s) {
 			holders = append(holders, e.mirror.Label(s))
 		} else {
@@ -256,6 +263,16 @@ func (e *Endpoint) Audience() (holders, others []string) {
 		}
 	}
 	return holders, others
+}
+
+// unlisted are the members whom the server does not show among those who hear.
+func unlisted(members, hearers []uint32, self uint32) (list []uint32) {
+	for _, s := range members {
+		if s != self && !slices.Contains(hearers, s) {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // KeyID is the id of the secret in the own channel, which people can compare

@@ -170,6 +170,8 @@ func (r *reporter) client(ev client.Event) {
 		e := events.Event{Event: "roster", Epoch: ev.Epoch, Members: ev.Members}
 		if ev.Direct {
 			e = events.Event{Event: "direct", Epoch: ev.Epoch, Members: ev.Members}
+		} else if !ev.Home {
+			return // of a channel that we listen to
 		}
 		r.event(e, line)
 	case client.Notice:
