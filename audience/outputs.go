@@ -153,7 +153,6 @@ type GroupSeen struct {
 const (
 	NoticeFork      = "fork"       // people are shown different histories
 	NoticeHealed    = "healed"     // and now the same again
-	NoticeBehind    = "behind"     // somebody does not follow
 	NoticeRemovedBy = "removed"    // a present member was removed by another
 	NoticeRemovedUs = "removed-us" // we were, though the server shows us here
 	NoticeBadCommit = "bad-commit" // a member made an invalid Commit

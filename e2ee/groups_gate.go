@@ -130,7 +130,8 @@ func (e *Groups) wants() bool {
 	case StateFind:
 		return e.placed && member && w.want
 	case StateAlone:
-		return e.placed && member
+		// Nobody is here to say Hello to, but there may be in channels we listen to.
+		return e.placed && (member || len(e.world.Places) > 1)
 	case StateOff:
 	}
 	return false
