@@ -154,6 +154,9 @@ func (m *Machine) meet(now time.Time, q *peer) {
 	if p == nil || !news && (now.Sub(q.answered) < answerGap || !q.repeats.take(now)) {
 		return
 	}
+	if m.regime != RegimeEcho && p.group != nil && p.group.bySession(q.session) != nil {
+		return // a member speaks to a newcomer; Beacons tell it all it needs, and texts are dear
+	}
 	m.answer(now, p, q)
 }
 
