@@ -1,6 +1,7 @@
 package interop_test
 
 import (
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -170,7 +171,14 @@ func TestMaliciousFork(t *testing.T) {
 			lies = append(lies, x.Hide(to, c.session()))
 		}
 		lies = append(lies, x.Fork(left, right))
-		time.Sleep(8 * time.Second) // each half goes on without the other
+		waitWithin(t, 40*time.Second, "each half to go on without the other", func() bool {
+			for _, c := range all {
+				if st, err := c.State(); err != nil || len(st.Members) != 2 {
+					return false
+				}
+			}
+			return true
+		})
 		for _, l := range lies {
 			l.Stop()
 		}
@@ -182,9 +190,17 @@ func TestMaliciousFork(t *testing.T) {
 				}
 			}
 		}
-		for i, c := range all {
-			c.told(marks[i], 25*time.Second, audience.NoticeFork, "Group views differ")
+		// Who sees a Beacon of the other half is told. A half that all the others have
+		// moved to before theirs came has lost nothing, and is not.
+		saw := func(i int) bool {
+			for _, ev := range all[i].all(marks[i]) {
+				if n, ok := ev.(client.Notice); ok && n.Code == audience.NoticeFork && strings.Contains(n.Text, "Group views differ") {
+					return true
+				}
+			}
+			return false
 		}
+		waitWithin(t, 25*time.Second, "the alarm", func() bool { return saw(0) && saw(1) || saw(2) && saw(3) })
 		x.meet(all...)
 	})
 	x.sealed()
