@@ -23,6 +23,10 @@ func TestMaliciousTexts(t *testing.T) {
 	g.joined(0)
 	bob := x.call("bob", e2ee.PolicyRequire)
 	g.together(0, 2)
+	waitFor(t, "bob leaves as ciphertext", func() bool {
+		st, err := bob.State()
+		return err == nil && st.Leave == e2ee.LeaveCiphertext
+	})
 	evilAlice, b := x.Client("alice", patience), bob.session()
 
 	x.run("MS26", func(t *testing.T) {
