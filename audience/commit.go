@@ -1,6 +1,7 @@
 package audience
 
 import (
+	"bytes"
 	"slices"
 	"time"
 
@@ -101,6 +102,11 @@ func (m *Machine) mayAdd(now time.Time, g *group, q *peer, w *hello) bool {
 	old := g.bySession(q.session)
 	if old == nil {
 		return g.ext.Flags&envelope.FlagLocked == 0 && (len(g.leaves) < maxMembers)
+	}
+	if w.Reason == envelope.HelloJoin && old.gone.IsZero() && !old.leaving && bytes.Equal(w.kp.LeafNode.SignatureKey, old.key) &&
+		!old.heard.IsZero() && now.Sub(old.heard) <= m.window() {
+		// It is in, on this very connection, and follows: somebody plays its Hello again.
+		return false
 	}
 	// A Welcome may still be under way to who was just added, and says it again.
 	return w.Reason != envelope.HelloJoin || !old.heard.IsZero() || !old.gone.IsZero() || m.reached(now, old.added.Add(welcomeGrace))

@@ -132,7 +132,7 @@ func (m *Machine) JudgeHello(now time.Time, from uint32, body []byte) bool {
 
 // Offer puts a KeyPackage out as ours: for the own channel, or for a direct group.
 func (m *Machine) Offer(now time.Time, own *mls.OwnKeyPackage, direct envelope.GroupID) {
-	o := &offer{own: own, at: now, group: direct}
+	o := &offer{own: own, at: now, group: direct, to: 1}
 	if direct.IsZero() {
 		o.place = m.places[0]
 	}
