@@ -95,7 +95,8 @@ func (m *Machine) receivedBeacon(now time.Time, q *peer, body []byte) {
 		// A leaf that our tree does not have: of another branch, or made up. It can
 		// make us ask, and nothing else.
 		m.stats.Unverified++
-		if g.place != nil && g.bySession(q.session) == nil {
+		if g.place != nil {
+			// On another branch a member can have another leaf than here.
 			m.strangeBeacon(now, g, q, &view{epoch: b.Epoch, now: b.Now, past: b.Past, at: now})
 		}
 		return
@@ -115,7 +116,7 @@ func (m *Machine) receivedBeacon(now time.Time, q *peer, body []byte) {
 // must be the one that the leaf claims.
 func (m *Machine) signerOf(g *group, q *peer, b envelope.Beacon) *leaf {
 	// Whose it says to be comes first: what strangers send is not worth a verification.
-	if l := g.leaves[b.Leaf]; l != nil && (l.session() == q.session) {
+	if l := g.leaves[b.Leaf]; l != nil && l.session() == q.session {
 		if verify(g.suite, l.key, identity.LabelBeacon, b.SignedContent(), b.Signature) {
 			if mls.CipherSuite(b.Suite) != g.suite {
 				m.stats.Attribution++
@@ -149,7 +150,7 @@ func (m *Machine) evidence(now time.Time, g *group, b envelope.Beacon) {
 func (m *Machine) compare(now time.Time, g *group, l *leaf) {
 	v := l.beacon
 	if _, same := g.history().compare(v); !same {
-		m.forked(now, g, l.session(), v)
+		m.forked(now, g, l.session(), v, true)
 		return
 	}
 	m.agrees(now, g, l)

@@ -36,7 +36,7 @@ func (m *Machine) strangeBeacon(now time.Time, g *group, q *peer, v *view) {
 	case common && same:
 		// Not added yet here, or added and gone again; its own Beacons tell it.
 	default:
-		m.forked(now, g, q.session, v)
+		m.forked(now, g, q.session, v, false)
 	}
 }
 
@@ -83,8 +83,9 @@ func (v *view) compare(o *view) (common, same bool) {
 	return true, a == b
 }
 
-// forked notes that a session's history is another than ours.
-func (m *Machine) forked(now time.Time, g *group, session uint32, v *view) {
+// forked notes that a session's history is another than ours. What is not signed by
+// the leaf that we know takes nothing from it, and does not keep it.
+func (m *Machine) forked(now time.Time, g *group, session uint32, v *view, signed bool) {
 	h := &g.heal
 	if h.views == nil {
 		h.views = map[uint32]*view{}
@@ -93,7 +94,7 @@ func (m *Machine) forked(now time.Time, g *group, session uint32, v *view) {
 		return
 	}
 	h.views[session] = v
-	if l := g.bySession(session); l != nil {
+	if l := g.bySession(session); l != nil && signed {
 		l.heard, l.alive = time.Time{}, now // it does not follow us
 	}
 	if !h.said {
