@@ -184,30 +184,24 @@ func (m *Machine) addPause(g *group) time.Duration {
 
 // commit makes a Commit of all that is due: Removes first, then Adds.
 func (m *Machine) commit(now time.Time, g *group, n needs) {
-	var proposals []mls.Proposal
-	removed := map[uint32]bool{}
-	remove := func(l *leaf) {
-		if !removed[l.index] {
-			removed[l.index] = true
-			proposals = append(proposals, mls.Remove{Removed: mls.LeafIndex(l.index)})
-		}
-	}
+	d := draft{lock: n.lock}
 	for _, l := range n.removes {
-		if len(proposals) < maxProposals/2 {
-			remove(l)
+		if len(d.removes) < maxProposals/2 {
+			d.removes = append(d.removes, l)
 		}
 	}
-	var adds []mls.Proposal
+	// Who came first goes first: a later Hello may be made to collide with it.
+	slices.SortStableFunc(n.adds, func(a, b wish) int { return a.at.Compare(b.at) })
 	for _, w := range n.adds {
 		q := w.peer
-		if len(proposals)+len(adds)+3 > maxProposals || len(g.leaves)-len(removed)+len(adds) >= maxMembers {
+		if d.size(g)+3 > maxProposals || len(g.leaves)-len(d.removes)+len(d.adds) >= maxMembers {
 			break
 		}
 		if !m.check(now, q, w.hello) {
 			continue
 		}
 		old := g.bySession(q.session)
-		if old != nil && !removed[old.index] && !mayReplace(old, w.hello) {
+		if old != nil && !slices.Contains(d.removes, old) && !mayReplace(old, w.hello) {
 			continue
 		}
 		if g.ext.Admission != envelope.AdmitPresent && (old == nil || old.who.Identity != w.who.Identity) && (m.cfg.Admit == nil || !m.cfg.Admit(w.who)) {
@@ -215,30 +209,29 @@ func (m *Machine) commit(now time.Time, g *group, n needs) {
 			q.forget(g.place, w.leaf.Role)
 			continue
 		}
-		if old != nil {
-			remove(old)
-		}
-		adds = append(adds, w.sound.Add())
-	}
-	if len(adds) > 0 && g.ext.Flags&envelope.FlagPSKRequired != 0 {
-		adds = append(adds, mls.PreSharedKey{PSK: mls.PreSharedKeyID{Type: mls.PSKExternal, ID: g.ext.PSKID[:]}})
-	}
-	proposals = append(proposals, adds...)
-	if n.lock {
-		proposals = append(proposals, m.lockProposal(g))
+		d.adds = append(d.adds, w)
 	}
 	update := !n.updateAt.IsZero() && !now.Before(n.updateAt)
-	if len(proposals) == 0 && !update {
+	if d.size(g) == 0 && !update {
 		if len(n.adds) > 0 {
 			g.blockedAt = now.Add(rankStep) // what was said was not true, or not yet checked
 		}
 		return
 	}
-	path := mls.PathAlways
-	if len(adds) > 0 && len(removed) == 0 && !n.lock {
-		path = mls.PathIfRequired
+	staged, err := m.stage(now, g, &d)
+	if err != nil && len(d.adds) > 0 {
+		m.sift(now, g, &d)
+		if d.size(g) == 0 && !update {
+			g.blockedAt = now.Add(rankStep)
+			return
+		}
+		staged, err = m.stage(now, g, &d)
 	}
-	m.propose(now, g, proposals, path, len(removed) > 0)
+	if err != nil {
+		m.refuse(now, g)
+		return
+	}
+	m.launch(now, g, staged, d.size(g), len(d.gone(g)) > 0)
 }
 
 // lockProposal changes the flag "locked" and nothing else.
@@ -258,17 +251,24 @@ func (m *Machine) lockProposal(g *group) mls.Proposal {
 }
 
 // propose stages our Commit and sends it.
-func (m *Machine) propose(now time.Time, g *group, proposals []mls.Proposal, path mls.PathPolicy, removes bool) {
-	staged, err := g.mls.Commit(mls.CommitOptions{Proposals: proposals, Path: path, JoinersPerWelcome: maxJoiners}, now)
-	if err == nil {
-		err = m.checkCommit(g, staged)
-	}
+func (m *Machine) propose(now time.Time, g *group, proposals []mls.Proposal, path mls.PathPolicy) {
+	staged, err := m.stageProposals(now, g, proposals, path)
 	if err != nil {
-		m.stats.Invalid++
-		g.blockedAt = now.Add(commitAgain)
-		m.dropHellos(g)
+		m.refuse(now, g)
 		return
 	}
+	m.launch(now, g, staged, len(proposals), false)
+}
+
+// refuse waits after a Commit that could not be made.
+func (m *Machine) refuse(now time.Time, g *group) {
+	m.stats.Invalid++
+	g.blockedAt = now.Add(commitAgain)
+	m.dropHellos(g)
+}
+
+// launch sends our Commit of so many proposals.
+func (m *Machine) launch(now time.Time, g *group, staged *mls.StagedCommit, proposals int, removes bool) {
 	o := envelope.Object{Kind: envelope.KindMLSMessage, Body: staged.Message().Marshal()}
 	if len(o.Body) > maxCommit {
 		staged.Discard()
@@ -288,7 +288,7 @@ func (m *Machine) propose(now time.Time, g *group, proposals []mls.Proposal, pat
 	switch {
 	case removes:
 		priority = PriorityRemove
-	case len(proposals) > 0:
+	case proposals > 0:
 		priority = PriorityAdd
 	}
 	w.token = m.sendCommit(g, g.sessions(), o, g.epoch(), priority)

@@ -208,7 +208,7 @@ func (m *Machine) foundDirect(now time.Time, o *opening) {
 	for _, s := range o.sessions {
 		adds = append(adds, o.replies[s].Add())
 	}
-	m.propose(now, g, adds, mls.PathIfRequired, false)
+	m.propose(now, g, adds, mls.PathIfRequired)
 	if m.groups[g.id] != g || g.epoch() != 1 {
 		m.drop(g, LostBroken, 0)
 		fail()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sotto-voip/sotto/audience"
 	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/identity"
 	"github.com/sotto-voip/sotto/mls"
 )
 
@@ -269,5 +270,61 @@ func TestBeaconOfWorseSuite(t *testing.T) {
 	e, _ := alice.home()
 	if cs := alice.m.Suite(e.Group); cs != audience.SuiteHybrid {
 		t.Errorf("founded in suite %#04x", uint16(cs))
+	}
+}
+
+// A Hello whose KeyPackage is true and cannot be added, for it supports less than
+// the group requires, holds up neither who leaves nor who else wants in.
+func TestHelloThatCannotBeAdded(t *testing.T) {
+	h, all := meeting(t, 306, audience.RegimeEcho, mls.InsecureSuite(t), 3)
+	h.run(15 * time.Second)
+	eve := h.newPerson(3)
+	eve.want = false
+	h.connect(eve)
+	h.run(100 * time.Millisecond)
+	cs := h.suites[0]
+	hello := func() envelope.Object {
+		l := envelope.SottoLeaf{Server: server, Session: eve.session, Audience: envelope.AudienceChannel, Channel: 3}
+		p, err := eve.m.Profile(cs, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Capabilities.Extensions = []mls.ExtensionType{mls.ExtensionType(envelope.ExtensionLeaf)}
+		own, err := mls.NewKeyPackage(cs, p, audience.NewLifetime(h.now))
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := envelope.Hello{MaxVersion: 1, Regime: envelope.HelloRegimeE, Suites: []uint16{uint16(cs)}, KeyPackage: own.KeyPackage.Marshal()}
+		s, err := p.SignatureKey.SignOutside(identity.SignContent(identity.LabelHello, x.SignedContent()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.Signature = [envelope.SignatureLen]byte(s)
+		return envelope.Object{Kind: envelope.KindHello, Body: x.Append(nil)}
+	}
+	eve.up = false
+	var flood func()
+	flood = func() {
+		o := hello()
+		for _, p := range all {
+			if p.up {
+				p.handle(audience.Received{From: eve.session, Object: o})
+			}
+		}
+		h.at(time.Second, flood)
+	}
+	flood()
+	h.run(2 * time.Second)
+	h.leave(all[2], true)
+	d := h.until(time.Minute, "the leaver is removed", func() bool { return together(all[:2]...) })
+	t.Log("removed after", d)
+	if d > 3*time.Second {
+		t.Errorf("a stranger held the Remove up for %v", d)
+	}
+	bob := h.arrive(3)
+	d = h.until(time.Minute, "bob is in", func() bool { return together(all[0], all[1], bob) })
+	t.Log("bob is in after", d)
+	if d > 5*time.Second {
+		t.Errorf("a stranger held bob up for %v", d)
 	}
 }
