@@ -269,15 +269,22 @@ func noGap(t *testing.T, kind peers.ServerKind) {
 	for by, list := range sent {
 		total += len(list)
 		for _, m := range all.without(by) {
-			lost := 0
+			// Where no Commit has an order two can take effect at once, and its author
+			// follows only when somebody shows it (Sotto protocol §6.3): little is lost.
+			allowed := 0
+			if kind == peers.Murmur134 {
+				allowed = len(list) / 10
+			}
+			lost, wait := 0, patience
 			for _, seq := range list {
-				if !m.until(patience, func() bool { return m.heard[by.number][seq] }) {
-					if lost++; lost > 3 {
+				if !m.until(wait, func() bool { return m.heard[by.number][seq] }) {
+					wait = 0
+					if lost++; lost > allowed {
 						break
 					}
 				}
 			}
-			if lost > 0 {
+			if lost > allowed {
 				t.Errorf("%s missed at least %d of %d packets of %s: %s", m.name, lost, len(list), by.name, m.tell())
 			}
 		}

@@ -179,7 +179,7 @@ func TestBadStart(t *testing.T) {
 	guard("port in use", "--secret-file", file, "--listen", strconv.Itoa(taken.Addr().(*net.TCPAddr).Port)).
 		fails(1, "in use", "--listen")
 	guard("no secret file", "--secret-file", file+".gone").fails(1, "secret", "")
-	guard("no secret").fails(1, "no secret", "--secret-file")
+	guard("no terminal to ask on", "--ask-secret").fails(1, "no secret", "--secret-file")
 	open := filepath.Join(shortDir(t), "open")
 	if err := os.WriteFile(open, []byte("sotto\n"), 0o644); err != nil {
 		t.Fatal(err)
