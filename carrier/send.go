@@ -11,6 +11,9 @@ const (
 	minEchoWait = time.Second
 	maxEchoWait = 10 * time.Second // a round trip is the server's word; do not wait for ever on it
 	maxSends    = 4                // the first time and three repetitions
+	// No repetition leaves later than this after the first time: a receiver waits
+	// for a part for 30 s, and two of them must not end differently about it.
+	repeatFor = 25 * time.Second
 )
 
 // Bounds of what is under way.
@@ -51,21 +54,26 @@ func (c *Carrier) late(since time.Duration) {
 // partDue returns when something has to be done about a part in flight: a
 // repetition waits for the bucket, giving up does not.
 func (c *Carrier) partDue(t *transfer, p *partState) time.Time {
-	if r := c.buckets[t.path].ready(); p.sends < maxSends && r.After(p.due) {
+	if r := c.buckets[t.path].ready(); r.After(p.due) && p.repeatable(r) {
 		return r
 	}
 	return p.due
 }
 
+// repeatable reports whether p may be sent again at that time.
+func (p *partState) repeatable(at time.Time) bool {
+	return p.sends < maxSends && at.Sub(p.first) <= repeatFor
+}
+
 // resend repeats what is overdue, oldest first, and gives up on an object of
-// which a part was sent often enough.
+// which a part was sent often or long enough.
 func (c *Carrier) resend() {
 	if c.flying == 0 {
 		return
 	}
 	for _, t := range slices.Clone(c.open) {
 		if t.echo && slices.ContainsFunc(t.parts[:t.next], func(p partState) bool {
-			return !p.done && p.sends >= maxSends && !c.now.Before(p.due)
+			return !p.done && !p.repeatable(c.now) && !c.now.Before(p.due)
 		}) {
 			c.stats.NoEcho++
 			c.drop(t)
