@@ -134,6 +134,7 @@ func (s *Server) remove(u *user, why string, tell bool) {
 	s.sessions = append(s.sessions, u.session)
 	s.version++
 	u.up = false
+	u.meter, u.hears = meter{}, hearing{} // others may remember it
 	delete(s.swapped, u.session)
 	for k := range s.lies {
 		if k.to == u.session || k.about == u.session {
