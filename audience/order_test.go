@@ -77,7 +77,7 @@ func TestLostCommit(t *testing.T) {
 			h, all := meeting(t, 21, regime, mls.InsecureSuite(t), 4)
 			h.run(80 * time.Second)
 			victim := last(all[:3])
-			lost, wants := 0, 0
+			lost, wants, before := 0, 0, victim.epoch()
 			h.meddle = func(from, to uint32, o envelope.Object) []time.Duration {
 				if isCommit(o) && to == victim.session && lost < 1 {
 					lost++
@@ -90,7 +90,7 @@ func TestLostCommit(t *testing.T) {
 			}
 			hellos := h.sent[envelope.KindHello]
 			h.leave(all[3], true)
-			d := h.until(40*time.Second, "caught up", func() bool { return lost > 0 && together(all[:3]...) })
+			d := h.until(40*time.Second, "caught up", func() bool { return lost > 0 && victim.epoch() > before && together(all[:3]...) })
 			t.Logf("caught up after %v", d)
 			if h.sent[envelope.KindHello] != hellos || wants == 0 && regime != audience.RegimeNoEcho {
 				t.Errorf("%d Hellos, %d Wants", h.sent[envelope.KindHello]-hellos, wants)
@@ -124,7 +124,7 @@ func TestResent(t *testing.T) {
 	h, all := meeting(t, 23, audience.RegimeEcho, mls.InsecureSuite(t), 4)
 	h.run(20 * time.Second)
 	victim := last(all[:3])
-	lost := 0
+	lost, before := 0, victim.epoch()
 	h.meddle = func(from, to uint32, o envelope.Object) []time.Duration {
 		if isCommit(o) && to == victim.session && lost == 0 {
 			lost++
@@ -141,8 +141,11 @@ func TestResent(t *testing.T) {
 		other = all[1]
 	}
 	other.handle(audience.SetLocked{Locked: true})
-	d := h.until(30*time.Second, "caught up", func() bool { return lost > 0 && together(all...) })
+	d := h.until(30*time.Second, "caught up", func() bool { return victim.epoch() > before && together(all...) })
 	t.Logf("caught up after %v", d)
+	if lost == 0 {
+		t.Error("nothing was lost")
+	}
 	if h.sent[envelope.KindHello] != hellos {
 		t.Error("by a Hello")
 	}

@@ -64,6 +64,9 @@ func (m *Machine) take(now time.Time, g *group, c *mls.StagedCommit, o envelope.
 	m.begin(now, g, b)
 	if author == m.session && len(g.leaves) == len(added)+1 {
 		g.beaconAt = now // a founder is to be seen before others found
+		if g.place != nil && g.place.joining == nil {
+			m.withdraw(g.place) // who has company goes nowhere by the Hello of before
+		}
 	}
 	if author == m.session {
 		m.sendWelcomes(g, welcomes, added)
