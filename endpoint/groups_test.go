@@ -12,7 +12,6 @@ import (
 	"github.com/sotto-voip/sotto/envelope"
 	"github.com/sotto-voip/sotto/identity"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
-	"github.com/sotto-voip/sotto/mumble/voice"
 )
 
 // grouped returns an endpoint that agrees on keys by itself.
@@ -109,28 +108,7 @@ func BenchmarkGroupFrame(b *testing.B) {
 func BenchmarkGroupUnprotect(b *testing.B) {
 	for _, n := range []int{2, 50} {
 		b.Run(fmt.Sprintf("members=%d", n), func(b *testing.B) {
-			h := newGroupHop(b, n)
-			b.ReportAllocs()
-			const run = 64
-			var made [run]voice.Packet
-			b.ResetTimer()
-			for done := 0; done < b.N; {
-				b.StopTimer()
-				for i := range made {
-					now := h.r.now
-					h.speak()
-					h.r.now = now // what is due is not this benchmark's
-					h.guard()
-					made[i] = h.mid
-					made[i].Session, made[i].Data = h.alice.session, append(made[i].Data[:0:0], h.mid.Data...)
-				}
-				b.StartTimer()
-				for i := 0; i < run && done < b.N; i, done = i+1, done+1 {
-					if err := h.bob.Unprotect(h.toBob[:0], h.r.now, &made[i], &h.out); err != nil {
-						b.Fatal(err)
-					}
-				}
-			}
+			benchUnprotect(b, newGroupHop(b, n), true)
 		})
 	}
 }
