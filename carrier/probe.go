@@ -13,6 +13,10 @@ import (
 const (
 	probeWait = time.Second
 	maxProbes = 2
+	// A message of somebody else on the path that we take for closed is a reason to
+	// ask again, so often at most.
+	doubtEvery = 30 * time.Second
+	keptProbes = 4
 )
 
 // prober holds the Probes of a connection. They stay for its whole life, so
@@ -24,6 +28,8 @@ type prober struct {
 	textAt time.Time
 	fence  bool // one is under way, and nothing was sent behind it
 	silent bool // all Probes were sent, and the server answered a Fence behind them
+
+	doubted time.Time // when somebody's plugin message last made us ask again
 }
 
 type probe struct {
@@ -124,6 +130,22 @@ func (c *Carrier) fenced() {
 		return
 	}
 	c.probes.silent = c.probes.text != ""
+}
+
+// doubt asks once more where plugin messages do not come back, because one of
+// somebody else has come: both our Probes may have been lost.
+func (c *Carrier) doubt() {
+	if c.regime < RegimeText || !c.probes.doubted.IsZero() && c.now.Sub(c.probes.doubted) < doubtEvery || c.now.Before(c.buckets[pathPlugin].ready()) {
+		return
+	}
+	c.probes.doubted = c.now
+	data, _ := envelope.AppendSingle(nil, freshProbe())
+	c.buckets[pathPlugin].spend(c.now, 1)
+	if len(c.probes.sent) >= keptProbes {
+		c.probes.sent = c.probes.sent[1:]
+	}
+	c.probes.sent = append(c.probes.sent, probe{data, c.now})
+	c.out(PluginOut{To: []uint32{c.session}, Data: data})
 }
 
 func freshProbe() envelope.Object {

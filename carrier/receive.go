@@ -30,6 +30,7 @@ func (c *Carrier) receivePlugin(in PluginData) {
 		c.stats.Malformed++
 		return
 	}
+	c.doubt()
 	c.receive(arrived{key{in.From, f.ID, f.Kind, pathPlugin, int(f.Count)}, int(f.Index), f.Part})
 }
 
