@@ -62,7 +62,7 @@ func (m *Machine) look(now time.Time, g *group) needs {
 			earliest(&n.removeAt, m.silentAt(l))
 		}
 	}
-	if g.place != nil {
+	if g.place != nil && !m.welcoming(now, g) {
 		for _, h := range g.place.Hearers {
 			q := m.peers[h.Session]
 			if q == nil {
@@ -109,7 +109,7 @@ func (m *Machine) mayAdd(now time.Time, g *group, q *peer, w *hello) bool {
 		return false
 	}
 	// A Welcome may still be under way to who was just added, and says it again.
-	return w.Reason != envelope.HelloJoin || !old.heard.IsZero() || !old.gone.IsZero() || m.reached(now, old.added.Add(welcomeGrace))
+	return !old.heard.IsZero() || !old.gone.IsZero() || m.reached(now, old.added.Add(m.welcomeTime()))
 }
 
 // mayReplace: with equal identity and device always, with others only after the

@@ -39,6 +39,8 @@ type group struct {
 	blockedAt   time.Time // a Commit of ours got lost; not before then again
 	unrefreshed bool      // NoticeNoRefresh was said
 	lock        *bool     // what SetLocked wants
+	welcomes    int       // ours that are on their way
+	welcomedAt  time.Time // the last one
 
 	pending *pending
 	waiting []waiting // Commits that wait for their epoch or body

@@ -156,6 +156,7 @@ func (m *Machine) sayHello(now time.Time, p *place, reason envelope.HelloReason,
 	if !p.helloAt.IsZero() && !m.reached(now, p.helloAt.Add(helloEvery)) {
 		return // others would ignore it (§12)
 	}
+	last := p.helloAt
 	p.helloAt = now
 	cs := m.suiteHere(now, p)
 	if f := p.heaviest(now); f != nil && p.group == nil && toAll {
@@ -164,6 +165,10 @@ func (m *Machine) sayHello(now time.Time, p *place, reason envelope.HelloReason,
 		f.asked(now)
 	}
 	tries, placed := 0, time.Time{}
+	if p.group != nil && !last.IsZero() && now.Sub(last) < helloLife {
+		// A member that asks again and again keeps those busy who should add it.
+		tries = p.hellos
+	}
 	if p.joining != nil {
 		// A Hello said again keeps the time of the first (§4).
 		tries, placed = p.joining.tries, p.joining.placed
@@ -182,6 +187,7 @@ func (m *Machine) sayHello(now time.Time, p *place, reason envelope.HelloReason,
 	}
 	o := envelope.Object{Kind: envelope.KindHello, Body: h.Append(nil)}
 	p.joining = &joining{object: o, suite: cs, toAll: toAll, sentAt: now, tries: tries + 1, placed: placed}
+	p.hellos = tries + 1
 	p.joining.retryAt = now.Add(patience(tries))
 	p.joining.token = m.send(to, o, PriorityHello, false, sent{purpose: forHello, place: p})
 	for _, s := range to {

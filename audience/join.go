@@ -191,6 +191,7 @@ func (m *Machine) joined(now time.Time, mg *mls.Group, o *offer, from uint32) {
 		}
 	}
 	p.stopJoining()
+	p.hellos = 0
 	m.withdraw(p)
 	p.reason, p.known, p.epoch = envelope.HelloJoin, envelope.GroupID{}, 0
 	m.shows(now, m.install(now, mg, p, true), from)

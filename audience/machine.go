@@ -218,6 +218,7 @@ const (
 	forHello
 	forCommit
 	forBody // of a Commit, whose Ref follows
+	forWelcome
 )
 
 // send hands an object to the carrier. Without receivers nothing is sent.
@@ -253,6 +254,8 @@ func (m *Machine) delivered(now time.Time, token uint64, ordered bool) {
 		if g := m.groups[why.group]; g != nil {
 			m.bodySent(now, g, token, why, ordered)
 		}
+	case forWelcome:
+		m.welcomed(why.group)
 	}
 }
 
@@ -269,6 +272,16 @@ func (m *Machine) failed(now time.Time, token uint64) {
 		if g := m.groups[why.group]; g != nil {
 			m.commitFailed(now, g, token)
 		}
+	case forWelcome:
+		m.welcomed(why.group)
+	}
+}
+
+// welcomed: a Welcome of ours has left, or never will.
+func (m *Machine) welcomed(id envelope.GroupID) {
+	if g := m.groups[id]; g != nil && g.welcomes > 0 {
+		g.welcomes--
+		m.again = true
 	}
 }
 

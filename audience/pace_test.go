@@ -127,3 +127,90 @@ func TestHellosHaveAPause(t *testing.T) {
 		t.Errorf("%d Hellos in %d s", hellos, seconds)
 	}
 }
+
+// Who is behind and gets no answer asks less and less often: those who should add it
+// have the rest of their messages to send as well.
+func TestBehindAsksLess(t *testing.T) {
+	h, all := meeting(t, 154, audience.RegimeNoEcho, mls.InsecureSuite(t), 4)
+	h.run(80 * time.Second)
+	victim := last(all[:3])
+	hellos := 0
+	h.meddle = func(from, to uint32, o envelope.Object) []time.Duration {
+		switch {
+		case to == victim.session && (isCommit(o) || o.Kind == envelope.KindWelcome):
+			return nil
+		case from == victim.session && o.Kind == envelope.KindHello && to != all[3].session:
+			hellos++
+		}
+		return []time.Duration{h.delay()}
+	}
+	h.leave(all[3], true)
+	h.run(10 * time.Second)
+	hellos = 0
+	h.run(time.Minute)
+	if n := hellos / 2; n < 2 || n > 6 { // each goes to two people
+		t.Errorf("%d Hellos in a minute", n)
+	}
+	h.meddle = nil
+	h.until(90*time.Second, "together", func() bool { return together(all[:3]...) })
+}
+
+// As long as a Welcome is on its way its sender adds nobody else.
+func TestAddsWaitForTheWelcome(t *testing.T) {
+	h, all := meeting(t, 155, audience.RegimeEcho, mls.InsecureSuite(t), 2)
+	h.run(20 * time.Second)
+	alice, bob := all[0], all[1]
+	if last(all) == alice {
+		alice, bob = bob, alice
+	}
+	h.meddle = func(from, to uint32, o envelope.Object) []time.Duration {
+		if to != alice.session && o.Kind == envelope.KindHello {
+			return nil // alice has to do it
+		}
+		return []time.Duration{h.delay()}
+	}
+	h.echo = func(_ *person, o envelope.Object) (time.Duration, bool) {
+		return h.delay(), o.Kind != envelope.KindWelcome // the carrier gives it up after a while
+	}
+	before := alice.epoch()
+	carol := h.arrive(3)
+	h.until(5*time.Second, "carol is in", func() bool { return alice.epoch() == before+1 })
+	dave := h.arrive(3)
+	h.run(carrierPatience - time.Second)
+	if alice.epoch() != before+1 {
+		t.Errorf("%d epochs later, while a Welcome is on its way", alice.epoch()-before)
+	}
+	h.until(8*time.Second, "all together", func() bool { return together(alice, bob, carol, dave) })
+}
+
+// Who was just added again and asks once more is not added a third time while its
+// Welcome may be on its way.
+func TestNotAddedTwice(t *testing.T) {
+	h, all := meeting(t, 156, audience.RegimeEcho, mls.InsecureSuite(t), 4)
+	h.run(20 * time.Second)
+	victim := last(all[:3])
+	h.meddle = func(from, to uint32, o envelope.Object) []time.Duration {
+		if to == victim.session && (isCommit(o) || o.Kind == envelope.KindWelcome) {
+			return nil
+		}
+		return []time.Duration{h.delay()}
+	}
+	witness := all[0]
+	if witness == victim {
+		witness = all[1]
+	}
+	h.leave(all[3], true)
+	adds := -1 // the first Remove is that of who left
+	h.epoch = func(p *person, e audience.EpochBegan) {
+		if p == witness && len(e.Removed) > 0 {
+			adds++ // with a new leaf the old one goes
+		}
+	}
+	h.until(20*time.Second, "added again", func() bool { return adds == 1 })
+	h.run(5 * time.Second)
+	if adds != 1 {
+		t.Errorf("added %d times within 5 s", adds)
+	}
+	h.meddle = nil
+	h.until(time.Minute, "together", func() bool { return together(all[:3]...) })
+}

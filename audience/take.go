@@ -69,7 +69,7 @@ func (m *Machine) take(now time.Time, g *group, c *mls.StagedCommit, o envelope.
 		}
 	}
 	if author == m.session {
-		m.sendWelcomes(g, welcomes, added)
+		m.sendWelcomes(now, g, welcomes, added)
 	}
 	m.tellRemoved(g, out, added, author)
 	m.drain(now, g)
@@ -120,7 +120,7 @@ func (m *Machine) fulfilled(g *group, added []mls.LeafIndex) {
 }
 
 // sendWelcomes goes to those whom our Commit added, after it took effect (§4).
-func (m *Machine) sendWelcomes(g *group, welcomes []*mls.Welcome, added []mls.LeafIndex) {
+func (m *Machine) sendWelcomes(now time.Time, g *group, welcomes []*mls.Welcome, added []mls.LeafIndex) {
 	for i, w := range welcomes {
 		var to []uint32
 		for _, x := range added[min(i*maxJoiners, len(added)):min((i+1)*maxJoiners, len(added))] {
@@ -129,9 +129,26 @@ func (m *Machine) sendWelcomes(g *group, welcomes []*mls.Welcome, added []mls.Le
 			}
 		}
 		body := (&mls.Message{Welcome: w}).Marshal()
-		m.send(to, envelope.Object{Kind: envelope.KindWelcome, Body: body}, PriorityWelcome,
-			m.regime == RegimeEcho && len(body) > maxOrdered, sent{})
+		token := m.send(to, envelope.Object{Kind: envelope.KindWelcome, Body: body}, PriorityWelcome,
+			m.regime == RegimeEcho && len(body) > maxOrdered, sent{purpose: forWelcome, group: g.id})
+		if token != 0 {
+			g.welcomes, g.welcomedAt = g.welcomes+1, now
+		}
 	}
+}
+
+// welcoming reports whether a Welcome of ours has not left yet: to add more people
+// meanwhile would only make the queue longer.
+func (m *Machine) welcoming(now time.Time, g *group) bool {
+	return g.welcomes > 0 && !m.reached(now, g.welcomedAt.Add(m.welcomeTime()))
+}
+
+// welcomeTime is how long a joiner's Welcome may be under way.
+func (m *Machine) welcomeTime() time.Duration {
+	if m.regime == RegimeNoEcho {
+		return 2 * welcomeGrace // a text a second, in both directions
+	}
+	return welcomeGrace
 }
 
 // tellRemoved names who removed somebody that the server still shows (§5).

@@ -78,7 +78,7 @@ func (m *Machine) runWants(now time.Time, g *group) {
 		if m.reached(now, b.askAt) {
 			b.askAt = now.Add(wantPace)
 			if b.strange {
-				b.askAt = b.since.Add(b.patience(m.regime)) // once
+				b.askAt = now.Add(b.patience(m.regime))
 			}
 			m.due(b.askAt)
 			m.emit(Expect{From: b.from, Kind: envelope.KindMLSMessage})

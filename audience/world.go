@@ -24,6 +24,7 @@ type place struct {
 
 	gatherAt time.Time // when the first Hello goes out
 	helloAt  time.Time // our last Hello here
+	hellos   int       // Hellos of a member that nothing came of yet, for the pause before the next
 	announce time.Time // when a presence is due; zero: none
 	voiced   time.Time // last presence in voice
 	spoken   int       // presences in voice since somebody unknown came

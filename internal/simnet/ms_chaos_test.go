@@ -2,6 +2,8 @@ package simnet_test
 
 import (
 	"fmt"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -12,26 +14,48 @@ import (
 // TestMSChaos: everything at once, on each kind of server. People who were protected
 // together speak and write without a pause while the server does what it likes, and
 // they come and go; nothing readable leaves, also after it has become honest again.
-// How soon they are together then is measured, and promised by nobody: what was
-// torn apart for three minutes is healed by the paces of §6.5.
+// What was torn apart for three minutes is together again within as many. One in a
+// few hundred is not, because three moves in ten minutes are all that §4.6 allows.
+// SOTTO_CHAOS is how many seeds are played on each kind of server.
 func TestMSChaos(t *testing.T) {
-	for _, profile := range profiles {
+	for i, profile := range profiles {
 		t.Run(profile().Name, func(t *testing.T) {
-			n := uint64(4)
+			seeds := append([]uint64{100, 101, 102}, chaosSeeds[i]...)
 			if testing.Short() {
-				n = 1
+				seeds = seeds[:1]
 			}
-			for seed := range n {
-				chaos(t, newStage(t, 100+seed, profile()))
+			many, err := strconv.Atoi(os.Getenv("SOTTO_CHAOS"))
+			for n := range many {
+				seeds = append(seeds, uint64(200+n))
+			}
+			if err != nil {
+				many = 0
+			}
+			apart := 0
+			for _, seed := range seeds {
+				if !chaos(t, newStage(t, seed, profile())) {
+					apart++
+					t.Logf("seed %d: apart", seed)
+				}
 				if t.Failed() {
 					t.Fatalf("seed %d", seed)
 				}
+			}
+			if apart > many/100 {
+				t.Errorf("not together within three minutes with %d seeds of %d", apart, len(seeds))
 			}
 		})
 	}
 }
 
-func chaos(t *testing.T, s *stage) {
+// chaosSeeds are those that something was wrong with, for each kind of server: a
+// client whose Probes were lost took the server for another (320); members that
+// asked again each three seconds kept those busy who should add them (105 and the
+// others); and one that had asked in vain spun (377).
+var chaosSeeds = [][]uint64{{320}, {105, 117, 377}, {105, 122}}
+
+// chaos reports whether they are together in the end.
+func chaos(t *testing.T, s *stage) bool {
 	s.srv.AddChannel(0, "lobby")
 	s.srv.AddChannel(0, "far")
 	var all []*soul
@@ -74,6 +98,6 @@ func chaos(t *testing.T, s *stage) {
 		}
 	}
 	came := s.answers(3*time.Minute, all...)
-	t.Logf("together again: %v", came)
 	s.sealed()
+	return came
 }
