@@ -1,6 +1,8 @@
 package e2ee
 
 import (
+	"bytes"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,8 +24,9 @@ const (
 type media struct {
 	groups map[envelope.GroupID]*mediaGroup
 	byTag  map[uint32]*mediaGroup
-	// homeOf is, for each session, the channel group in which a speaker leaf that
-	// claims it most recently appeared (§7.2): its short KIDs mean that group.
+	// homeOf is, for each session, the channel group in which it last spoke with a
+	// long KID, and before that the first in which a speaker leaf claims it (§7.2):
+	// its short KIDs mean that group.
 	homeOf map[uint32]*mediaGroup
 
 	plain, meta, sealed []byte
@@ -73,10 +76,6 @@ func (m *media) begin(now time.Time, b audience.EpochBegan) {
 		m.groups[b.Group], m.byTag[b.Group.Tag()] = g, g
 	}
 	epoch := &mediaEpoch{number: b.Epoch, context: b.Context, leaves: make(map[uint32]*mediaLeaf, len(b.Leaves)), from: b.Switch, tagFor: -1}
-	var before *mediaEpoch
-	if n := len(g.epochs); n > 0 {
-		before = g.epochs[n-1]
-	}
 	for _, l := range b.Leaves {
 		if l.Index == b.Own {
 			epoch.own = groupSend{ratchet: ratchet{base: l.BaseKey}, leaf: l.Index}
@@ -86,21 +85,43 @@ func (m *media) begin(now time.Time, b audience.EpochBegan) {
 		epoch.leaves[l.Session] = &mediaLeaf{
 			index: l.Index, listener: l.Role == envelope.RoleListener, recv: groupRecv{cur: groupStep{ratchet: ratchet{base: l.BaseKey}}},
 		}
-		if g.direct || l.Role == envelope.RoleListener {
-			continue
-		}
-		if before == nil || before.leaves[l.Session] == nil || before.leaves[l.Session].index != l.Index || slices.Contains(b.Removed, l.Index) {
-			m.homeOf[l.Session] = g
-		}
 	}
-	if before != nil && len(before.leaves) == 0 {
+	if n := len(g.epochs); n > 0 && len(g.epochs[n-1].leaves) == 0 {
 		epoch.from = now // nobody was there to hear the old one
 	}
 	g.retire(now, b)
 	g.epochs = append(g.epochs, epoch)
+	m.settleHomes()
 	for len(g.epochs) > keepEpochs+1 {
 		g.epochs[0].erase()
 		g.epochs = g.epochs[1:]
+	}
+}
+
+// speaks reports whether session can speak in g's current epoch.
+func (g *mediaGroup) speaks(session uint32) bool {
+	l := g.epochs[len(g.epochs)-1].leaves[session]
+	return !g.direct && l != nil && !l.listener
+}
+
+// settleHomes gives everybody a home who has none or whose home has lost them. A
+// leaf alone takes nobody away from where they are: anybody in a group that we
+// listen to could make one that claims somebody else's session.
+func (m *media) settleHomes() {
+	for _, id := range slices.SortedFunc(maps.Keys(m.groups), func(a, b envelope.GroupID) int { return bytes.Compare(a[:], b[:]) }) {
+		g := m.groups[id]
+		for s := range g.epochs[len(g.epochs)-1].leaves {
+			if h := m.homeOf[s]; g.speaks(s) && (h == nil || !h.speaks(s)) {
+				m.homeOf[s] = g
+			}
+		}
+	}
+}
+
+// moved notes that session speaks in g, with a KID that names it.
+func (m *media) moved(session uint32, g *mediaGroup) {
+	if m.homeOf[session] != g && g.speaks(session) {
+		m.homeOf[session] = g
 	}
 }
 
@@ -141,6 +162,7 @@ func (m *media) drop(id envelope.GroupID) {
 			delete(m.homeOf, s)
 		}
 	}
+	m.settleHomes()
 }
 
 // erase forgets all groups.

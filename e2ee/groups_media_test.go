@@ -50,16 +50,25 @@ func epochOf(now time.Time, id envelope.GroupID, epoch uint64, own uint32, sessi
 // sealAt is a frame of session 1 in an epoch, with the short KID or the long one.
 func sealAt(t testing.TB, now time.Time, id envelope.GroupID, epoch uint64, long bool) []byte {
 	t.Helper()
+	return sealFrame(t, now, id, epoch, 0, long)
+}
+
+// sealFrame is sealAt after so many other frames.
+func sealFrame(t testing.TB, now time.Time, id envelope.GroupID, epoch, before uint64, long bool) []byte {
+	t.Helper()
 	e := speaker(t, 1, 2)
 	e.BeginEpoch(now, epochOf(now, id, epoch, 1, 1, 2))
 	f := e2ee.Frame{FrameNumber: 7, Opus: []byte("opus")}
 	at := now
 	if !long {
-		if _, err := e.SealVoice(nil, now.Add(-2*time.Second), limit, &f); err != nil {
+		at, before = now.Add(-2*time.Second), before+1
+	}
+	for range before {
+		if _, err := e.SealVoice(nil, at, limit, &f); err != nil {
 			t.Fatal(err)
 		}
 	}
-	body, err := e.SealVoice(nil, at, limit, &f)
+	body, err := e.SealVoice(nil, now, limit, &f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,13 +132,16 @@ func TestGroupsKID(t *testing.T) {
 	}
 }
 
-// The home group of a speaker: short KIDs mean the group in which it appeared last.
+// The home group of a speaker: short KIDs mean the group in which it last spoke with
+// a long one. A leaf that somebody in another group made up takes nobody's voice.
 func TestGroupsHome(t *testing.T) {
 	now := dawn
 	bob := speaker(t, 2, 1)
+	ctr := uint64(0)
 	check := func(what string, id envelope.GroupID, epoch uint64, long bool, want error) {
 		t.Helper()
-		if _, o, err := openAt(bob, now, 1, sealAt(t, now, id, epoch, long)); !errors.Is(err, want) || err == nil && o.Group != id {
+		ctr++
+		if _, o, err := openAt(bob, now, 1, sealFrame(t, now, id, epoch, ctr, long)); !errors.Is(err, want) || err == nil && o.Group != id {
 			t.Errorf("%s: %+v, %v, want %v", what, o, err, want)
 		}
 	}
@@ -139,19 +151,23 @@ func TestGroupsHome(t *testing.T) {
 	b := epochOf(now, groupB, 3, 2, 1, 2)
 	b.Place = 1
 	bob.BeginEpoch(now, b)
-	check("in A and B, short of A", groupA, 3, false, e2ee.ErrAuth)
-	check("in A and B, long of A", groupA, 3, true, nil)
-	check("in A and B, short of B", groupB, 3, false, nil)
+	check("in A and B, short of A", groupA, 3, false, nil)
+	check("in A and B, short of B", groupB, 3, false, e2ee.ErrAuth)
+	check("speaks in B, long", groupB, 3, true, nil)
+	check("speaks in B, short of A", groupA, 3, false, e2ee.ErrAuth)
+	check("speaks in B, short", groupB, 3, false, nil)
 	bob.BeginEpoch(now, epochOf(now, groupA, 4, 2, 1, 2))
 	check("A goes on, short of A", groupA, 4, false, e2ee.ErrFuture) // the 4th of B
-	again := epochOf(now, groupA, 5, 2, 1, 2)
-	again.Removed = []uint32{0} // and added at the same leaf
-	bob.BeginEpoch(now, again)
-	check("anew in A, short of A", groupA, 5, false, nil)
-	check("anew in A, short of B", groupB, 3, false, e2ee.ErrNoKey)
-	bob.LoseGroup(now, groupA)
-	check("A is gone, short of A", groupA, 5, false, e2ee.ErrFuture)
-	check("A is gone, long of A", groupA, 5, true, e2ee.ErrFuture)
+	check("A goes on, long of A", groupA, 4, true, nil)
+	check("back in A, short of A", groupA, 4, false, nil)
+	check("back in A, short of B", groupB, 3, false, e2ee.ErrAuth) // the 3rd of A
+	gone := epochOf(now, groupA, 5, 2, 2)
+	gone.Removed = []uint32{0}
+	bob.BeginEpoch(now, gone)
+	check("A has lost it, short of B", groupB, 3, false, nil)
+	bob.LoseGroup(now, groupB)
+	check("B is gone, short of B", groupB, 3, false, e2ee.ErrFuture)
+	check("B is gone, long of B", groupB, 3, true, e2ee.ErrFuture)
 }
 
 // How long an epoch is read (§7.4): 5 s, or 2 s after a Remove; the removed leaf's

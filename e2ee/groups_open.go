@@ -64,6 +64,9 @@ func (e *Groups) openVoice(dst []byte, now time.Time, session uint32, vk byte, r
 		return Opened{}, err
 	}
 	defer clear(plain)
+	if h.KID > 0xFF {
+		m.moved(session, g)
+	}
 	opus, position, ok := parsePlaintext(plain)
 	if !ok {
 		return Opened{}, ErrMalformed
