@@ -34,7 +34,7 @@ func (m *Machine) begin(now time.Time, g *group, b begun) {
 		m.scheduleRenewal(now, g)
 	}
 	out := EpochBegan{
-		Group: g.id, Audience: g.kind, Anchor: g.anchor, Place: g.index(), Epoch: g.epoch(), Own: g.own, Joined: b.joined,
+		Group: g.id, Audience: g.kind, Anchor: g.anchor, Place: g.index(), Epoch: g.epoch(), Suite: g.suite, Own: g.own, Joined: b.joined,
 		Removed: b.removed, Committer: b.committer,
 		PSK: g.ext.Flags&envelope.FlagPSKRequired != 0, Locked: g.ext.Flags&envelope.FlagLocked != 0,
 	}

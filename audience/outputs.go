@@ -1,6 +1,7 @@
 package audience
 
 import (
+	"github.com/sotto-voip/sotto/mls"
 	"time"
 
 	"github.com/sotto-voip/sotto/envelope"
@@ -69,6 +70,7 @@ type EpochBegan struct {
 	Anchor   uint32
 	Place    int // index of the place in World, -1 for a direct group
 	Epoch    uint64
+	Suite    mls.CipherSuite
 	Own      uint32   // our leaf
 	Joined   bool     // our first epoch here
 	Leaves   []Leaf   // ascending, with our own

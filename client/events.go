@@ -67,11 +67,14 @@ type (
 	Question struct{ e2ee.Asked }
 	// Roster says who is in an encrypted group now; no Members: it is gone.
 	Roster struct {
-		Group   [16]byte // its random id
-		Epoch   uint64
-		Direct  bool // of a private conversation or whisper
-		Home    bool // of the own channel
-		Members []string
+		Group [16]byte // its random id
+		Epoch uint64
+		Suite string // of its keys, by the name that MLS gives it
+		// PostQuantum: the keys stand against a quantum computer.
+		PostQuantum bool
+		Direct      bool // of a private conversation or whisper
+		Home        bool // of the own channel
+		Members     []string
 	}
 )
 

@@ -190,7 +190,7 @@ func (c *Client) drain(now time.Time) {
 
 // roster words a change of a group.
 func (c *Client) roster(o endpoint.Roster) Roster {
-	r := Roster{Group: o.Group, Epoch: o.Epoch, Direct: o.Direct, Home: o.Home}
+	r := Roster{Group: o.Group, Epoch: o.Epoch, Suite: o.Suite.String(), PostQuantum: o.PostQuantum, Direct: o.Direct, Home: o.Home}
 	for _, s := range o.Members {
 		r.Members = append(r.Members, c.name(s))
 	}

@@ -53,6 +53,9 @@ func groupsLine(end *endpoint.Endpoint, holders []string, silence string) string
 		if len(holders) > 0 {
 			line = fmt.Sprintf("Encrypted, not checked: %s.%s", list(holders), silence)
 		}
+		if _, epoch := end.Groups().Epoch(); epoch > 0 && !end.Groups().PostQuantum() {
+			line += " Not post-quantum."
+		}
 		h := end.Groups().Health()
 		if h.Fork {
 			line += " Group views differ."

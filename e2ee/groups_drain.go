@@ -90,7 +90,9 @@ func (e *Groups) began(now time.Time, b audience.EpochBegan) {
 	members := make([]uint32, 0, len(b.Leaves))
 	for _, l := range b.Leaves {
 		members = append(members, l.Session)
-		if !r.direct { // in one of those anybody can claim anybody
+		// In a direct group anybody can claim anybody, and a leaf that its session has
+		// not shown to be its own is the word of who added it.
+		if !r.direct && !slices.Contains(b.Claimed, l.Session) {
 			e.runsSotto(now, l.Session)
 		}
 	}
@@ -99,7 +101,7 @@ func (e *Groups) began(now time.Time, b audience.EpochBegan) {
 	if b.Place == 0 && e.gate.State() == StatePriv {
 		e.watching.rememberAt = now.Add(rememberTime) // those who are new as well
 	}
-	e.emit(RosterChanged{Group: b.Group, Epoch: b.Epoch, Direct: r.direct, Home: b.Place == 0, Members: members})
+	e.emit(RosterChanged{Group: b.Group, Epoch: b.Epoch, Suite: b.Suite, PostQuantum: b.Suite == audience.SuiteHybrid, Direct: r.direct, Home: b.Place == 0, Members: members})
 	e.emit(KeysChanged{})
 }
 
@@ -138,12 +140,22 @@ func (e *Groups) healthChanged(now time.Time, h audience.Health) {
 	if len(h.Overdue) > 0 && len(before.Overdue) == 0 {
 		e.step(now, EventRemoveOverdue, e.labels(h.Overdue)+" may still hear")
 	}
-	if len(h.OtherServer) > len(before.OtherServer) {
-		e.step(now, EventCertificate, e.see(h.OtherServer)+" another certificate of this server: somebody may stand between")
+	if list := newIn(h.OtherServer, before.OtherServer); len(list) > 0 {
+		e.step(now, EventCertificate, e.see(list)+" another certificate of this server: somebody may stand between")
 	}
-	if len(h.Leaving) > len(before.Leaving) {
-		e.emit(Notice{NoticeLeaving, e.labels(h.Leaving) + " may still hear for a moment."})
+	if list := newIn(h.Leaving, before.Leaving); len(list) > 0 {
+		e.emit(Notice{NoticeLeaving, e.labels(list) + " may still hear for a moment."})
 	}
+}
+
+// newIn are the sessions of list that were not in before.
+func newIn(list, before []uint32) (out []uint32) {
+	for _, s := range list {
+		if !slices.Contains(before, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // agreementNotice words what the agreement noticed.

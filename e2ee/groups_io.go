@@ -3,6 +3,7 @@ package e2ee
 import (
 	"github.com/sotto-voip/sotto/audience"
 	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/mls"
 )
 
 // Inputs of a Groups, besides those of an Engine.
@@ -70,10 +71,13 @@ type Expect struct {
 
 // RosterChanged says who is in a group now. The first is that of the own channel.
 type RosterChanged struct {
-	Group  envelope.GroupID
-	Epoch  uint64
-	Direct bool
-	Home   bool
+	Group envelope.GroupID
+	Epoch uint64
+	Suite mls.CipherSuite
+	// PostQuantum: the keys stand against a quantum computer (§2).
+	PostQuantum bool
+	Direct      bool
+	Home        bool
 	// Members are the sessions in the group, ascending, with our own; none: the
 	// group is gone.
 	Members []uint32

@@ -233,6 +233,13 @@ func (e *Groups) Epoch() (envelope.GroupID, uint64) {
 	return envelope.GroupID{}, 0
 }
 
+// PostQuantum reports whether the keys of the own channel's group stand against a
+// quantum computer (§2); false without a group.
+func (e *Groups) PostQuantum() bool {
+	r := e.groupsOf[e.home]
+	return r != nil && r.Suite == audience.SuiteHybrid
+}
+
 // KeyID is the id of the typed secret in the own channel, "" without one.
 func (e *Groups) KeyID() string {
 	if e.cfg.Secret == nil || !e.placed {

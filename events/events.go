@@ -36,6 +36,8 @@ type Event struct {
 	Lost        uint64    `json:"lost,omitempty"`
 	RetryMS     int64     `json:"retry_ms,omitempty"`
 	Epoch       uint64    `json:"epoch,omitempty"`
+	Suite       string    `json:"suite,omitempty"`
+	PostQuantum *bool     `json:"post_quantum,omitempty"`
 	Members     []string  `json:"members,omitempty"`
 }
 

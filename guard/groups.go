@@ -36,9 +36,13 @@ func (s *session) rosterChanged(o endpoint.Roster) {
 	for _, member := range o.Members {
 		names = append(names, s.end.Mirror().Name(member))
 	}
-	e := events.Event{Event: "roster", Epoch: o.Epoch, Members: names}
+	suite, quantum := o.Suite.String(), &o.PostQuantum
+	if len(o.Members) == 0 {
+		suite, quantum = "", nil
+	}
+	e := events.Event{Event: "roster", Epoch: o.Epoch, Suite: suite, PostQuantum: quantum, Members: names}
 	if o.Direct {
-		e = events.Event{Event: "direct", Epoch: o.Epoch, Members: names}
+		e = events.Event{Event: "direct", Epoch: o.Epoch, Suite: suite, PostQuantum: quantum, Members: names}
 	}
 	if o.Home || o.Direct { // a channel that we listen to has a group as well, and it does not hear us
 		s.g.emit(e)

@@ -167,9 +167,13 @@ func (r *reporter) client(ev client.Event) {
 	case client.Question:
 		r.event(events.Event{Event: "question", Code: ev.Question.String(), Text: ev.Text}, line)
 	case client.Roster:
-		e := events.Event{Event: "roster", Epoch: ev.Epoch, Members: ev.Members}
+		suite, quantum := ev.Suite, &ev.PostQuantum
+		if len(ev.Members) == 0 {
+			suite, quantum = "", nil
+		}
+		e := events.Event{Event: "roster", Epoch: ev.Epoch, Suite: suite, PostQuantum: quantum, Members: ev.Members}
 		if ev.Direct {
-			e = events.Event{Event: "direct", Epoch: ev.Epoch, Members: ev.Members}
+			e = events.Event{Event: "direct", Epoch: ev.Epoch, Suite: suite, PostQuantum: quantum, Members: ev.Members}
 		} else if !ev.Home {
 			return // of a channel that we listen to
 		}

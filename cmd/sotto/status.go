@@ -51,13 +51,15 @@ func (a *app) statusCommand() *cobra.Command {
 // standing is where one guard stands.
 type standing struct {
 	Port      int      `json:"port"`
-	Server    string   `json:"server,omitempty"`   // Mumble version of the server it is connected to
-	Connected bool     `json:"connected"`          // a client is logged in through it
-	State     string   `json:"state,omitempty"`    // of the gate
-	Leaves    string   `json:"leaves,omitempty"`   // nothing, clear or ciphertext
-	Encrypted bool     `json:"encrypted"`          // ciphertext leaves and nothing else
-	Members   []string `json:"members,omitempty"`  // of the encrypted group of the channel
-	Epoch     uint64   `json:"epoch,omitempty"`    // of that group
+	Server    string   `json:"server,omitempty"`  // Mumble version of the server it is connected to
+	Connected bool     `json:"connected"`         // a client is logged in through it
+	State     string   `json:"state,omitempty"`   // of the gate
+	Leaves    string   `json:"leaves,omitempty"`  // nothing, clear or ciphertext
+	Encrypted bool     `json:"encrypted"`         // ciphertext leaves and nothing else
+	Members   []string `json:"members,omitempty"` // of the encrypted group of the channel
+	Epoch     uint64   `json:"epoch,omitempty"`   // of that group
+	Suite     string   `json:"suite,omitempty"`   // of that group, its name in MLS
+	Quantum   *bool    `json:"post_quantum,omitempty"`
 	Question  string   `json:"question,omitempty"` // that waits for an answer
 	Since     string   `json:"since,omitempty"`    // RFC 3339, of the state
 }
@@ -144,7 +146,7 @@ func (s *standing) take(e events.Event) {
 	case "question":
 		s.Question = e.Text
 	case "roster":
-		s.Members, s.Epoch = e.Members, e.Epoch
+		s.Members, s.Epoch, s.Suite, s.Quantum = e.Members, e.Epoch, e.Suite, e.PostQuantum
 	}
 	if s.State != e2ee.StateAsked.String() {
 		s.Question = ""
@@ -166,6 +168,9 @@ func (s *standing) line() string {
 	line := fmt.Sprintf("port %d: %s (%s)", s.Port, words, s.State)
 	if len(s.Members) > 0 {
 		line += ", with " + strings.Join(s.Members, ", ")
+		if s.Quantum != nil && !*s.Quantum {
+			line += ", not post-quantum"
+		}
 	}
 	if s.Question != "" {
 		line += ". " + s.Question
