@@ -68,7 +68,9 @@ func (m *Machine) look(now time.Time, g *group) needs {
 			if q == nil {
 				continue
 			}
-			if w := q.wish(now, g.place, h.Role); w != nil && m.mayAdd(now, g, q, w) {
+			w := q.wish(now, g.place, h.Role)
+			m.knocks(g, q, w)
+			if w != nil && m.mayAdd(now, g, q, w) {
 				n.adds = append(n.adds, wish{w, q})
 				earliest(&n.addAt, w.at)
 			}
@@ -86,6 +88,17 @@ func (m *Machine) look(now time.Time, g *group) needs {
 		n.updateAt = time.Time{} // nobody to renew against
 	}
 	return n
+}
+
+// knocks says once that somebody wants into a group that is locked.
+func (m *Machine) knocks(g *group, q *peer, w *hello) {
+	switch {
+	case g.ext.Flags&envelope.FlagLocked == 0:
+		q.knocked = false
+	case w != nil && !q.knocked && w.kp.CipherSuite == g.suite && g.bySession(q.session) == nil:
+		q.knocked = true
+		m.emit(Notice{Code: NoticeNotAdded, Place: g.index(), Session: q.session, Locked: true})
+	}
 }
 
 // mayAdd reports whether q's Hello can be committed in g (§4).

@@ -173,7 +173,7 @@ type Notice struct {
 	Place   int
 	Session uint32 // whom it is about; 0: nobody
 	By      uint32 // who did it; 0: nobody
-	Locked  bool   // of NoticeLocked
+	Locked  bool   // of NoticeLocked; of NoticeNotAdded: because the group is locked
 }
 
 func (Send) output()         {}

@@ -57,6 +57,7 @@ type peer struct {
 	answered  time.Time            // the last one
 	repeats   bucket               // answers to who was known already
 	wishes    map[helloSlot]*hello // to be added, by where
+	knocked   bool                 // it was said that it wants into a locked group
 	hellos    bucket
 	presences bucket
 	beacons   bucket

@@ -200,6 +200,9 @@ func (e *Groups) agreementNotice(n audience.Notice) {
 		}
 	case audience.NoticeNotAdded:
 		text = who + " wants to be in the group and may not."
+		if n.Locked {
+			text = who + " wants to be in the group, which is locked."
+		}
 	default:
 		text = "Notice: " + n.Code + "."
 	}

@@ -70,6 +70,11 @@ func TestMSPeople(t *testing.T) {
 			eve.peer.Connect()
 			all[0].talk(40 * time.Second)
 			s.run(40 * time.Second)
+			for _, p := range all {
+				if !p.told(audience.NoticeNotAdded, "“eve” wants to be in the group, which is locked") {
+					t.Errorf("%s: told %v", p.name, p.notices)
+				}
+			}
 			if n, _ := eve.hears(all[0].peer.Session()); n > 0 || len(all[1].Groups().Members()) != 2 {
 				t.Errorf("eve heard %d; members %v", n, all[1].Groups().Members())
 			}
