@@ -123,6 +123,7 @@ func (m *Machine) readLeaf(l *mls.LeafNode) (envelope.SottoLeaf, Who, error) {
 // mlsConfig is what mls asks us. try is the PSK to answer with.
 func (m *Machine) mlsConfig(try func(id []byte) []byte) *mls.Config {
 	return &mls.Config{
+		MaxLeaves: 2 * maxMembers, // Adds take the leftmost blank leaves, so it never gets there
 		Authenticate: func(id mls.Identity) error {
 			if id.Leaf == nil {
 				return errLeaf // external senders have no place here (§2)

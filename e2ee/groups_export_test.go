@@ -40,3 +40,11 @@ func (e *Groups) TakeText(now time.Time, a audience.Application) { e.application
 
 // Began is BeginEpoch that keeps what comes of it.
 func (e *Groups) Began(now time.Time, b audience.EpochBegan) { e.began(now, b) }
+
+// Opens is how often a key was tried on a frame.
+func (e *Groups) Opens() (n uint64) {
+	for _, g := range e.media.groups {
+		n += g.opens
+	}
+	return n
+}

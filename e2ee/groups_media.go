@@ -41,6 +41,7 @@ type mediaGroup struct {
 	size   int           // ladder step that our longest frame took (§7.3)
 	muted  bool          // we are a listener here
 	used   time.Time     // when the agreement was told that we speak in it (direct groups)
+	opens  uint64        // how often a key was tried on a frame
 }
 
 // mediaEpoch holds one epoch's keys.

@@ -166,6 +166,7 @@ func (r *groupRecv) open(dst []byte, now time.Time, h sframe.Header, long bool, 
 	if err != nil {
 		return nil, err
 	}
+	g.opens++
 	plain, err := key.Open(dst, frame, metadata)
 	if err != nil {
 		return nil, ErrAuth
@@ -195,6 +196,7 @@ func (r *groupRecv) openAhead(dst []byte, now time.Time, ahead uint64, h sframe.
 	if err != nil {
 		return nil, err
 	}
+	g.opens++
 	plain, err := key.Open(dst, frame, metadata)
 	if err != nil {
 		return nil, ErrAuth
