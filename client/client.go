@@ -31,7 +31,8 @@ type Config struct {
 	Bot bool
 	// Certificate is shown to the server; nil: none.
 	Certificate *tls.Certificate
-	// CheckServer must accept the server's DER certificate; nil: system roots.
+	// CheckServer must accept the server's DER certificate; nil: the system's roots
+	// must, for the host of Address.
 	CheckServer func(der []byte) error
 	// Channel is the path to join after login, such as "Lobby/Red team"; "" stays
 	// where the server puts us.
@@ -78,11 +79,13 @@ const (
 // Client is a connection that stays logged in. Its methods may be called from
 // any goroutine; what happens arrives on Events, which must be read.
 type Client struct {
-	cfg    Config
-	do     chan func()
-	events chan Event
-	cancel context.CancelFunc
-	done   chan struct{}
+	cfg Config
+	// checkChain holds without Config.CheckServer.
+	checkChain func([][]byte) error
+	do         chan func()
+	events     chan Event
+	cancel     context.CancelFunc
+	done       chan struct{}
 
 	// Owned by run and what it calls.
 	link         *Link
@@ -103,19 +106,20 @@ type Client struct {
 // the reason why not: *RejectError, the error of CheckServer, of e2ee for a bad
 // secret, or of the network. The context bounds the login only.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
+	var checkChain func([][]byte) error
 	if cfg.CheckServer == nil {
 		host, _, err := net.SplitHostPort(cfg.Address)
 		if err != nil {
 			return nil, err
 		}
-		cfg.CheckServer = SystemRoots(host)
+		checkChain = SystemRoots(host)
 	}
 	if cfg.Announce == 0 {
 		cfg.Announce = Version
 	}
 	runCtx, cancel := context.WithCancel(context.Background())
 	c := &Client{
-		cfg: cfg, do: make(chan func()), events: make(chan Event), cancel: cancel,
+		cfg: cfg, checkChain: checkChain, do: make(chan func()), events: make(chan Event), cancel: cancel,
 		done: make(chan struct{}),
 		ends: Endpoints{
 			Policy: cfg.Policy, Secret: cfg.Secret, GroupSecret: cfg.GroupSecret, Named: cfg.Named,

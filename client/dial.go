@@ -18,9 +18,12 @@ type LinkConfig struct {
 	// Certificate is shown to the server; nil: none.
 	Certificate *tls.Certificate
 	// CheckServer is called with the DER leaf certificate of the server before
-	// anything is sent. It must be set: a Mumble server's certificate is rarely
-	// signed by a known CA, so the caller pins it (keystore) or uses SystemRoots.
+	// anything is sent. A Mumble server's certificate is rarely signed by a known
+	// CA, so the caller pins it (keystore). CheckChain is called with the whole
+	// chain in DER, the leaf first, as [SystemRoots] needs it. One of the two must
+	// be set; both must agree.
 	CheckServer func(der []byte) error
+	CheckChain  func(chain [][]byte) error
 	// NoUDP keeps voice in the TCP tunnel.
 	NoUDP bool
 	// Dial makes the TCP connection; nil: directly. Over anything but TCP, such
@@ -28,15 +31,30 @@ type LinkConfig struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// SystemRoots returns a CheckServer that accepts a certificate which the
-// operating system trusts for host.
-func SystemRoots(host string) func(der []byte) error {
-	return func(der []byte) error {
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			return fmt.Errorf("client: server certificate: %w", err)
+// SystemRoots returns a CheckChain that accepts a certificate which the operating
+// system trusts for host, now.
+func SystemRoots(host string) func(chain [][]byte) error { return roots(host, nil) }
+
+// roots is SystemRoots with other roots; nil: the system's.
+func roots(host string, pool *x509.CertPool) func(chain [][]byte) error {
+	return func(chain [][]byte) error {
+		opts := x509.VerifyOptions{DNSName: host, Roots: pool, Intermediates: x509.NewCertPool()}
+		var leaf *x509.Certificate
+		for i, der := range chain {
+			cert, err := x509.ParseCertificate(der)
+			if err != nil {
+				return fmt.Errorf("client: server certificate: %w", err)
+			}
+			if i == 0 {
+				leaf = cert
+			} else {
+				opts.Intermediates.AddCert(cert)
+			}
 		}
-		_, err = cert.Verify(x509.VerifyOptions{DNSName: host})
+		if leaf == nil {
+			return errors.New("client: the server shows no certificate")
+		}
+		_, err := leaf.Verify(opts)
 		return err
 	}
 }
@@ -47,8 +65,8 @@ func SystemRoots(host string) func(der []byte) error {
 func DialLink(ctx context.Context, now time.Time, cfg LinkConfig) (*Link, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
-	if cfg.CheckServer == nil {
-		return nil, errors.New("client: LinkConfig.CheckServer is not set")
+	if cfg.CheckServer == nil && cfg.CheckChain == nil {
+		return nil, errors.New("client: neither CheckServer nor CheckChain is set")
 	}
 	l := &Link{datagrams: make(chan *Datagram, maxDatagrams), lastFrame: now, nextPing: now.Add(tcpPingEvery)}
 	dial := cfg.Dial
@@ -64,7 +82,7 @@ func DialLink(ctx context.Context, now time.Time, cfg LinkConfig) (*Link, error)
 		ServerName: host,
 		MinVersion: tls.VersionTLS12, // Murmur 1.3 on OpenSSL 1.1 and up speaks it
 		// Chain and name are not what a Mumble server is known by; the
-		// connection stands or falls with CheckServer.
+		// connection stands or falls with what the caller checks.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			if len(cs.PeerCertificates) == 0 {
@@ -72,7 +90,19 @@ func DialLink(ctx context.Context, now time.Time, cfg LinkConfig) (*Link, error)
 			}
 			l.serverDER = cs.PeerCertificates[0].Raw
 			l.server = sha256.Sum256(l.serverDER)
-			return cfg.CheckServer(l.serverDER)
+			if cfg.CheckChain != nil {
+				var chain [][]byte
+				for _, c := range cs.PeerCertificates {
+					chain = append(chain, c.Raw)
+				}
+				if err := cfg.CheckChain(chain); err != nil {
+					return err
+				}
+			}
+			if cfg.CheckServer != nil {
+				return cfg.CheckServer(l.serverDER)
+			}
+			return nil
 		},
 	}
 	if cfg.Certificate != nil {

@@ -54,7 +54,7 @@ func (c *Client) dial(ctx context.Context) (link *Link, end *endpoint.Endpoint, 
 	c.meanwhile(func() {
 		link, err = DialLink(ctx, time.Now(), LinkConfig{
 			Address: c.cfg.Address, Certificate: c.cfg.Certificate,
-			CheckServer: c.cfg.CheckServer, NoUDP: c.cfg.NoUDP, Dial: c.cfg.Dial,
+			CheckServer: c.cfg.CheckServer, CheckChain: c.checkChain, NoUDP: c.cfg.NoUDP, Dial: c.cfg.Dial,
 		})
 		if err != nil {
 			return

@@ -1,0 +1,74 @@
+package client
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"testing"
+	"time"
+)
+
+// signed makes a certificate for host, by parent or by itself.
+func signed(t *testing.T, host string, ca bool, life time.Duration, parent *x509.Certificate, by *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(life),
+		IsCA: ca, BasicConstraintsValid: true,
+	}
+	if !ca {
+		tmpl.DNSNames = []string{host}
+	}
+	if parent == nil {
+		parent, by = tmpl, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, key.Public(), by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, key
+}
+
+// MS21: where roots decide, a certificate must be in time, for this name, and lead
+// to one of them, over what the server shows beside it.
+func TestRoots(t *testing.T) {
+	root, rootKey := signed(t, "root", true, time.Hour, nil, nil)
+	middle, middleKey := signed(t, "middle", true, time.Hour, root, rootKey)
+	good, _ := signed(t, "voice.example.org", false, time.Hour, middle, middleKey)
+	expired, _ := signed(t, "voice.example.org", false, -time.Hour, middle, middleKey)
+	wrong, _ := signed(t, "other.example.org", false, time.Hour, middle, middleKey)
+	nobody, _ := signed(t, "voice.example.org", false, time.Hour, nil, nil)
+	pool := x509.NewCertPool()
+	pool.AddCert(root)
+	for _, c := range []struct {
+		what  string
+		chain []*x509.Certificate
+		ok    bool
+	}{
+		{"good", []*x509.Certificate{good, middle}, true},
+		{"without what lies between", []*x509.Certificate{good}, false},
+		{"expired", []*x509.Certificate{expired, middle}, false},
+		{"for another name", []*x509.Certificate{wrong, middle}, false},
+		{"signed by nobody", []*x509.Certificate{nobody, middle}, false},
+		{"a good one behind it", []*x509.Certificate{nobody, good, middle}, false},
+	} {
+		var chain [][]byte
+		for _, cert := range c.chain {
+			chain = append(chain, cert.Raw)
+		}
+		if err := roots("voice.example.org", pool)(chain); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+}
