@@ -143,7 +143,7 @@ func (m *Machine) receivedReply(now time.Time, q *peer, body []byte) {
 		if s, ok := o.requests[r.Request]; !ok || s != q.session {
 			continue
 		}
-		if _, again := o.replies[q.session]; again || !m.verified.take(now) {
+		if _, again := o.replies[q.session]; again || !m.answered.take(now) {
 			m.stats.Limited++
 			return
 		}

@@ -40,7 +40,7 @@ func (m *Machine) receivedWelcome(now time.Time, q *peer, body []byte) {
 		m.stats.Attribution++ // it was for somebody else's group
 		return
 	}
-	if !m.verified.take(now) { // opening costs as much as some signatures
+	if !m.answered.take(now) { // opening costs as much as some signatures
 		m.stats.Limited++
 		return
 	}

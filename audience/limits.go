@@ -13,6 +13,7 @@ const (
 	maxProposals     = 64
 	maxOrdered       = 6916 // bytes of an object that still goes as fragments (§1.2)
 	maxVerifications = 50   // of Hellos and KeyPackages of strangers, per second
+	maxAnswers       = 10   // Welcomes and solicited KeyPackages looked at, per second
 	maxJoiners       = 32   // per Welcome
 	maxHistory       = 8    // epochs of digests and Commits kept
 	maxHistoryBytes  = 256 << 10

@@ -40,7 +40,8 @@ type connection struct {
 	direct map[uint64]*opening
 	offers []*offer // KeyPackages of ours that are out
 
-	verified bucket // signatures of strangers
+	verified bucket // signatures of strangers who want in
+	answered bucket // what answers us: Welcomes, and KeyPackages that were asked for
 	requests map[uint32]*bucket
 	wants    map[uint32]*bucket
 	bodies   bodies
@@ -84,6 +85,7 @@ func newConnection() connection {
 		wants:    map[uint32]*bucket{},
 		seqs:     map[envelope.GroupID]uint32{},
 		verified: bucket{rate: time.Second / maxVerifications, burst: maxVerifications},
+		answered: bucket{rate: time.Second / maxAnswers, burst: maxDirectPeople},
 	}
 }
 

@@ -306,6 +306,7 @@ const (
 type early struct {
 	packets []earlyPacket
 	from    map[uint32]int
+	until   time.Time // of the packet that is tried again, which gets no more time
 }
 
 type earlyPacket struct {
@@ -323,7 +324,11 @@ func (b *early) keep(now time.Time, in *voice.Packet) {
 	b.from[in.Session]++
 	p := *in
 	p.Data = slices.Clone(in.Data)
-	b.packets = append(b.packets, earlyPacket{p, now.Add(earlyTime)})
+	until := b.until
+	if until.IsZero() {
+		until = now.Add(earlyTime)
+	}
+	b.packets = append(b.packets, earlyPacket{p, until})
 }
 
 func (b *early) expire(now time.Time) {
@@ -350,10 +355,12 @@ func (e *Endpoint) retryEarly(now time.Time) {
 	e.early = early{}
 	for _, w := range waiting {
 		var out voice.Packet
+		e.early.until = w.until
 		if err := e.Unprotect(nil, now, &w.packet, &out); err == nil {
 			e.emit(Played{out})
 		}
 	}
+	e.early.until = time.Time{}
 }
 
 // LeaveForText is the decision for a text of the own client: clear, ciphertext
