@@ -58,7 +58,7 @@ func (e *Groups) lookEntered(now time.Time) {
 		if !known {
 			f, known = e.facts(), true
 		}
-		e.stepWith(now, EventEnters, p.Label+" has no Sotto", f)
+		e.stepWith(now, EventEnters, e.without(s), f)
 	}
 }
 
@@ -97,6 +97,16 @@ func (e *Groups) withoutSotto() string {
 		return e.labels(list) + " is here"
 	}
 	return e.labels(list) + " are here"
+}
+
+// without says that somebody has no Sotto, and whether that is new: then the server
+// may be hiding it.
+func (e *Groups) without(session uint32) string {
+	label := e.label(session)
+	if e.cfg.Book.WasProtected(e.watching.now, e.cfg.Address, e.person(session, e.identityOf(session))) {
+		return label + " is remembered as protected, and has no Sotto now"
+	}
+	return label + " has no Sotto"
 }
 
 // follows reports whether somebody else is known to have the keys: whoever was in

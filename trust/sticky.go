@@ -2,6 +2,7 @@ package trust
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -103,6 +104,14 @@ func (b *Book) Sticky(now time.Time, server string, channel uint32, people []Per
 		}
 	}
 	return "", false
+}
+
+// WasProtected reports whether speech was protected before with a person, whom the
+// server shows with one of the marks of then: whoever shows no sign of Sotto now had
+// it, or somebody hides it (MS3 of the threat model).
+func (b *Book) WasProtected(now time.Time, server string, p Person) bool {
+	server = serverName(server)
+	return slices.ContainsFunc(stickyKeys(server, p), func(k key) bool { return b.isProtected(now.Unix(), k) })
 }
 
 // Forget forgets a person by the user's wish: the key, the marks that were its

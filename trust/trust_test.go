@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -172,6 +173,10 @@ func TestSticky(t *testing.T) {
 		{"with the clock set back", -year, home, 5, nil, "channel"},
 	} {
 		reason, ok := b.Sticky(start.Add(c.after), c.server, c.channel, c.people)
+		was := slices.ContainsFunc(c.people, func(p trust.Person) bool { return b.WasProtected(start.Add(c.after), c.server, p) })
+		if was != (c.want != "" && c.want != "channel") {
+			t.Errorf("%s: was protected: %v", c.what, was)
+		}
 		if ok != (c.want != "") || !strings.Contains(reason, c.want) || !ok && reason != "" {
 			t.Errorf("%s: %v %q, want %q", c.what, ok, reason, c.want)
 		}

@@ -52,7 +52,7 @@ func TestMSKeys(t *testing.T) {
 			alice.again()
 			alice.talk(40 * time.Second)
 			s.run(20 * time.Second)
-			if alice.State() != e2ee.StateAsked || !alice.asked(e2ee.QuestionClear, "bob” has no Sotto. Nothing is sent.") {
+			if alice.State() != e2ee.StateAsked || !alice.asked(e2ee.QuestionClear, "bob” is remembered as protected, and has no Sotto now. Nothing is sent.") {
 				t.Errorf("%v, asked %v", alice.State(), alice.questions)
 			}
 			if alice.write("can you read this?") == nil {
