@@ -64,12 +64,14 @@ func (e *Endpoint) FromServer(now time.Time, m proto.Message) (Fate, []mirror.Ev
 		if carrier.IsOurs(m.GetDataID()) {
 			fate = Swallow
 			e.freshen(now)
+			e.counts(now)
 			e.carrier.Handle(now, carrier.PluginData{From: m.GetSenderSession(), ID: m.GetDataID(), Data: m.GetData()})
 		}
 	case *mumblepb.TextMessage:
 		if carrier.IsText(m.GetMessage()) {
 			fate = Swallow
 			e.freshen(now)
+			e.counts(now)
 			e.carrier.Handle(now, carrier.Text{From: m.GetActor(), Message: m.GetMessage()})
 		}
 	case *mumblepb.PermissionDenied:

@@ -15,7 +15,7 @@ const (
 	NoticeMixed       = "mixed"       // voice under a member's name that is not the member's
 	NoticeUnconfirmed = "unconfirmed" // a member does not show the current keys
 	NoticeChannel     = "channel"     // the own channel was renamed or linked, and stays protected
-	NoticeFlood       = "flood"       // more texts of somebody than anybody writes
+	NoticeFlood       = "flood"       // more texts of somebody than anybody writes, or more of Sotto's own messages
 )
 
 const (
@@ -37,6 +37,9 @@ const (
 	textEvery  = 250 * time.Millisecond
 	floodPause = 10 * time.Second
 	maxWriters = 1024
+	// floodCount messages in Sotto's name within a second are four times what a full
+	// group of 128 sends when all of them act at once.
+	floodCount = 2000
 )
 
 // suspects is what arrives now and then by chance, and often only if the server
@@ -46,6 +49,27 @@ type suspects struct {
 	missing        map[uint32]missing // members, by session
 	room           room
 	writers        map[uint32]writer // by session
+	flood          flood
+}
+
+// flood counts what arrives in Sotto's name.
+type flood struct {
+	since time.Time // the second that is counted
+	n     int
+	said  time.Time
+}
+
+// counts counts a message for the carrier, and says when there are too many. They
+// are bounded and dropped one by one all the same.
+func (e *Endpoint) counts(now time.Time) {
+	f := &e.suspects.flood
+	if now.Sub(f.since) >= time.Second {
+		f.since, f.n = now, 0
+	}
+	if f.n++; f.n == floodCount && (f.said.IsZero() || now.Sub(f.said) >= suspectPause) {
+		f.said = now
+		e.notice(NoticeFlood, "A flood of messages in Sotto's name arrives. They are ignored; the server lets it happen, or makes them.")
+	}
 }
 
 // suspicion counts one kind of it.

@@ -76,6 +76,9 @@ func TestMSCarrier(t *testing.T) {
 				})
 			}
 			s.run(3 * time.Second)
+			if !all[1].told(endpoint.NoticeFlood, "A flood of messages in Sotto") || all[0].told(endpoint.NoticeFlood, "") {
+				t.Errorf("bob was told %v, alice %v", all[1].notices, all[0].notices)
+			}
 			last := time.Time{}
 			for _, h := range all[1].heard {
 				if h.encrypted && !last.IsZero() && h.at.Sub(last) > 200*time.Millisecond {
