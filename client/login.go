@@ -95,7 +95,6 @@ func (c *Client) login(ctx context.Context) (err error) {
 	}
 	link.SendMessage(auth)
 	for !end.Mirror().Synced() {
-		end.ServerVersion(uint64(link.ServerVersion()))
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("client: the server does not finish the login: %w", ctx.Err())

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sotto-voip/sotto/carrier"
 	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/mumble/control"
 	"github.com/sotto-voip/sotto/mumble/mirror"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 )
@@ -26,10 +27,6 @@ const (
 	Swallow
 )
 
-// ServerVersion says what version the server announced, as a number that grows;
-// 0 if it said none.
-func (e *Endpoint) ServerVersion(version uint64) { e.version = version }
-
 // FromServer takes in one decoded control message. The events say what it
 // changed in the mirror. An error means that the connection must end.
 func (e *Endpoint) FromServer(now time.Time, m proto.Message) (Fate, []mirror.Event, error) {
@@ -42,6 +39,10 @@ func (e *Endpoint) FromServer(now time.Time, m proto.Message) (Fate, []mirror.Ev
 	}
 	fate := Pass
 	switch m := m.(type) {
+	case *mumblepb.Version:
+		if !e.mirror.Synced() { // it comes first, and says nothing new later
+			e.version = uint64(control.VersionOf(m))
+		}
 	case *mumblepb.ServerSync:
 		self := m.GetSession()
 		e.bandwidth = m.GetMaxBandwidth()

@@ -146,6 +146,8 @@ func (e *Endpoint) Unprotect(dst []byte, now time.Time, in, out *voice.Packet) e
 	}
 	e.freshen(now)
 	context, err := e.open(dst, now, in, vk, rest)
+	// settle can begin an epoch and open what came too early, of anybody, in e.frame.
+	f := e.frame
 	e.settle(now) // a packet that opens can make its sender a holder
 	if errors.Is(err, e2ee.ErrFuture) {
 		e.early.keep(now, in)
@@ -156,7 +158,6 @@ func (e *Endpoint) Unprotect(dst []byte, now time.Time, in, out *voice.Packet) e
 		e.unopened(now, in, err)
 		return err
 	}
-	f := &e.frame
 	if len(f.Opus) == 0 && !f.Terminator {
 		return ErrNothing // a keep-alive or an announcement
 	}

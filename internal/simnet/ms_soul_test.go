@@ -106,9 +106,6 @@ func (p *soul) hears(from uint32) (encrypted, clear int) {
 
 // FromServer is simnet.Node; a text that is not Sotto's is for the person.
 func (p *soul) FromServer(now time.Time, m proto.Message) error {
-	if v, ok := m.(*mumblepb.Version); ok && p.Mirror().Self() == 0 {
-		p.ServerVersion(uint64(v.GetVersionV1()))
-	}
 	fate, _, err := p.Endpoint.FromServer(now, m)
 	if text, ok := m.(*mumblepb.TextMessage); ok && fate == endpoint.Pass {
 		p.plain = append(p.plain, text)
