@@ -88,17 +88,29 @@ func (e *Endpoint) rosterChanged(now time.Time, o e2ee.RosterChanged) {
 	e.retryInGroups(now)
 }
 
-// openTarget asks for the direct group of the people whom a whisper is for, once
-// all of them run Sotto.
+// strangers are those of the sessions who cannot be asked: where a request is a text,
+// people without Sotto would read it (Sotto protocol §1.3).
+func (e *Endpoint) strangers(sessions []uint32) (out []uint32) {
+	if e.carrier.Regime() == carrier.RegimeEcho {
+		return nil
+	}
+	for _, s := range sessions {
+		if !e.groups.RunsSotto(s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// openTarget asks for the direct group of the people whom a whisper is for.
 func (e *Endpoint) openTarget(now time.Time, id uint32, t *target) {
 	if slices.Equal(t.asked, t.sessions) || len(t.sessions) == 0 || t.refused != "" || now.Before(t.again) {
 		return
 	}
 	t.group, t.token, t.asked = envelope.GroupID{}, 0, nil
-	for _, s := range t.sessions {
-		if !e.groups.RunsSotto(s) {
-			return
-		}
+	if missing := e.strangers(t.sessions); len(missing) > 0 {
+		e.inVain(t, t.sessions, missing)
+		return
 	}
 	t.asked = slices.Clone(t.sessions)
 	t.token = e.openDirect(now, t.sessions, direct{target: id})
@@ -184,6 +196,13 @@ func (e *Endpoint) sendInGroup(now time.Time, t e2ee.Text, to []uint32, own bool
 	if len(e.asking)+len(e.waiting) >= maxWaiting {
 		return refused("too many messages are waiting")
 	}
+	if missing := e.strangers(to); len(missing) > 0 {
+		if !e.groups.MayWhisperClear(to) {
+			return refused(e.withoutSotto(missing))
+		}
+		e.emit(ClearText{proto.Clone(m).(*mumblepb.TextMessage)})
+		return nil
+	}
 	w := waitingText{text: t, to: to, until: now.Add(askTime), message: proto.Clone(m).(*mumblepb.TextMessage)}
 	e.openDirect(now, to, direct{text: w})
 	e.settle(now)
@@ -255,6 +274,7 @@ func (e *Endpoint) directFailed(now time.Time, o e2ee.DirectFailed) {
 	switch {
 	case d.target != 0:
 		if t := e.targets[d.target]; t != nil && t.token == o.Token {
+			e.inVain(t, t.asked, o.Missing)
 			t.token, t.asked = 0, nil
 			t.again = now.Add(min(targetPatience<<min(t.tries, 8), targetPatienceMost))
 			t.tries++
@@ -264,6 +284,15 @@ func (e *Endpoint) directFailed(now time.Time, o e2ee.DirectFailed) {
 	default:
 		e.emit(TextFailed{refused(e.withoutSotto(o.Missing)).Error()})
 	}
+}
+
+// inVain notes that people were asked for a whisper and did not answer, and says so
+// where it leaves in clear.
+func (e *Endpoint) inVain(t *target, asked, missing []uint32) {
+	if !slices.Equal(t.failed, asked) && e.groups.MayWhisperClear(asked) {
+		e.notice(NoticeWhisper, "What you whisper to "+e.whom(asked)+" leaves in clear: "+e.withoutSotto(missing)+".")
+	}
+	t.failed = slices.Clone(asked)
 }
 
 // MayPlayClear reports whether ordinary Opus of a session may be played, with the
@@ -368,18 +397,16 @@ func (e *Endpoint) retryEarly(now time.Time) {
 // the own channel alone has an audience of its own.
 func (e *Endpoint) LeaveForText(m *mumblepb.TextMessage) e2ee.Leave {
 	leave := e.engine.Leave()
-	_, to, own := e.address(m)
+	_, _, own := e.address(m)
 	if e.groups == nil {
 		if leave == e2ee.LeaveNothing && len(m.GetSession()) > 0 {
 			return e2ee.LeaveCiphertext // between its readers, whoever stands beside us
 		}
 		return leave
 	}
-	switch {
-	case own:
+	if own {
 		return leave
-	case e.groups.MayWhisperClear(to):
-		return e2ee.LeaveClear
 	}
+	// They are asked first (Sotto protocol §11.3); in clear it goes as ClearText.
 	return e2ee.LeaveCiphertext
 }

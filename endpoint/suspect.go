@@ -15,6 +15,7 @@ const (
 	NoticeMixed       = "mixed"       // voice under a member's name that is not the member's
 	NoticeUnconfirmed = "unconfirmed" // a member does not show the current keys
 	NoticeChannel     = "channel"     // the own channel was renamed or linked, and stays protected
+	NoticeWhisper     = "whisper"     // who is whispered to has no Sotto, and hears it in clear
 	NoticeFlood       = "flood"       // more texts of somebody than anybody writes, or more of Sotto's own messages
 )
 

@@ -28,10 +28,11 @@ type target struct {
 
 	// With groups: the direct group of these people, and the token under which it
 	// was asked for.
-	group envelope.GroupID
-	token uint64
-	tries int       // without success, for these people
-	again time.Time // when to ask once more; zero: now, or there is a group
+	group  envelope.GroupID
+	token  uint64
+	failed []uint32  // people who were asked in vain
+	tries  int       // without success, for these people
+	again  time.Time // when to ask once more; zero: now, or there is a group
 }
 
 // SetTarget takes a VoiceTarget of the own client. It is rewritten to explicit
@@ -49,7 +50,7 @@ func (e *Endpoint) SetTarget(now time.Time, m *mumblepb.VoiceTarget) {
 	t := &target{spec: m}
 	if old, ok := e.targets[id]; ok {
 		t.registered, t.group, t.asked, t.token = old.registered, old.group, old.asked, old.token
-		t.tries, t.again = old.tries, old.again
+		t.tries, t.again, t.failed = old.tries, old.again, old.failed
 	}
 	e.targets[id] = t
 	e.refreshTarget(now, id, t)

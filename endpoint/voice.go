@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sotto-voip/sotto/e2ee"
@@ -109,7 +110,7 @@ func (e *Endpoint) LeaveFor(target uint8) e2ee.Leave {
 		return e2ee.LeaveNothing
 	case !t.group.IsZero():
 		return e2ee.LeaveCiphertext
-	case e.groups.MayWhisperClear(t.sessions):
+	case slices.Equal(t.failed, t.sessions) && e.groups.MayWhisperClear(t.sessions):
 		return e2ee.LeaveClear
 	}
 	return e2ee.LeaveNothing
