@@ -74,7 +74,8 @@ func groupsLine(end *endpoint.Endpoint, holders []string, silence string) string
 	case e2ee.StateHeld:
 		return "Keys are being prepared. Your microphone is held."
 	case e2ee.StateAsked:
-		return "A question is open. Your microphone is held."
+		// The question itself: its own line may have been lost among others.
+		return "A question is open. Your microphone is held. " + end.Groups().QuestionText()
 	}
 	return "Your microphone is held."
 }

@@ -42,6 +42,7 @@ type Groups struct {
 	cfg   GroupsConfig
 	aud   *audience.Machine
 	gate  Gate
+	asked string // the question that is open, in words
 	queue []Output
 	stats Stats
 	media media

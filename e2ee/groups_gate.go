@@ -72,7 +72,8 @@ func (e *Groups) stepWith(now time.Time, ev Event, reason string, f Facts) {
 // effects does what a cell of the table asks for besides the state.
 func (e *Groups) effects(now time.Time, effect Effect, ev Event, reason string) {
 	if effect.Has(EffectAsk) {
-		e.emit(Asked{e.gate.Question(), e.question(reason)})
+		e.asked = e.question(reason)
+		e.emit(Asked{e.gate.Question(), e.asked})
 	}
 	if effect.Has(EffectLine) {
 		e.emit(Notice{NoticeGate, sentence(reason)})

@@ -240,6 +240,14 @@ func (e *Groups) PostQuantum() bool {
 	return r != nil && r.Suite == audience.SuiteHybrid
 }
 
+// QuestionText returns the question that is open, in words, "" without one.
+func (e *Groups) QuestionText() string {
+	if e.gate.State() != StateAsked {
+		return ""
+	}
+	return e.asked
+}
+
 // KeyID is the id of the typed secret in the own channel, "" without one.
 func (e *Groups) KeyID() string {
 	if e.cfg.Secret == nil || !e.placed {

@@ -79,8 +79,11 @@ func (m marks) due(now time.Time, session uint32) (due, room bool) {
 // marked says that somebody speaks unencrypted, and reports whether the person has
 // been told: what could not be said is not played.
 func (s *session) marked(now time.Time, session uint32) bool {
+	// Each has a line of its own, so that others can make many: they have their own
+	// room, or a question could be lost among them.
 	due, room := s.marks.due(now, session)
-	if due && room && s.say(s.end.Mirror().Label(session)+" speaks unencrypted: what you hear of it is not protected.") {
+	if due && room && s.synced && s.markLines.take(now) {
+		s.down.say(s.end.Mirror().Label(session) + " speaks unencrypted: what you hear of it is not protected.")
 		s.marks[session] = now
 		due = false
 	}

@@ -39,6 +39,7 @@ type session struct {
 	said           map[string]time.Time // when lines of a kind were last said
 	marks          marks
 	lines          lineBucket
+	markLines      lineBucket // for what anybody can cause by speaking
 	tableStats     tableStats
 	voiceStats     voiceStats
 
