@@ -94,9 +94,12 @@ func (m *Machine) look(now time.Time, g *group) needs {
 func (m *Machine) knocks(g *group, q *peer, w *hello) {
 	switch {
 	case g.ext.Flags&envelope.FlagLocked == 0:
-		q.knocked = false
-	case w != nil && !q.knocked && w.kp.CipherSuite == g.suite && g.bySession(q.session) == nil:
-		q.knocked = true
+		g.knocked = nil
+	case w != nil && w.kp.CipherSuite == g.suite && g.bySession(q.session) == nil && !g.knocked[q] && len(g.knocked) < maxMembers:
+		if g.knocked == nil {
+			g.knocked = map[*peer]bool{}
+		}
+		g.knocked[q] = true
 		m.emit(Notice{Code: NoticeNotAdded, Place: g.index(), Session: q.session, Locked: true})
 	}
 }

@@ -34,13 +34,14 @@ type group struct {
 	burst       time.Time // an Update is due after path-less Commits; zero: none
 	renewed     time.Time // our own leaf has fresh keys since
 	renewAt     time.Time
-	pathAt      time.Time // the last Commit with a path, anybody's
-	pastUntil   time.Time // then former epochs' application keys are forgotten
-	blockedAt   time.Time // a Commit of ours got lost; not before then again
-	unrefreshed bool      // NoticeNoRefresh was said
-	lock        *bool     // what SetLocked wants
-	welcomes    int       // ours that are on their way
-	welcomedAt  time.Time // the last one
+	pathAt      time.Time      // the last Commit with a path, anybody's
+	pastUntil   time.Time      // then former epochs' application keys are forgotten
+	blockedAt   time.Time      // a Commit of ours got lost; not before then again
+	unrefreshed bool           // NoticeNoRefresh was said
+	lock        *bool          // what SetLocked wants
+	knocked     map[*peer]bool // who is here and wants in while it is locked: that was said
+	welcomes    int            // ours that are on their way
+	welcomedAt  time.Time      // the last one
 
 	pending *pending
 	waiting []waiting // Commits that wait for their epoch or body

@@ -119,6 +119,39 @@ func TestLocked(t *testing.T) {
 	h.until(90*time.Second, "open", func() bool { return together(append(slices.Clone(all), dave)...) })
 }
 
+// Who wants into a locked group is told to its members once, also to one that is in
+// an open group with the same person, and again when it comes again.
+func TestKnocks(t *testing.T) {
+	h, all := meeting(t, 8, audience.RegimeEcho, mls.InsecureSuite(t), 2)
+	carol := h.arrive(7)
+	h.run(10 * time.Second)
+	all[0].listens = []uint32{7}
+	h.tell()
+	h.until(60*time.Second, "listening", func() bool { return len(all[0].groups) == 2 })
+	all[1].handle(audience.SetLocked{Locked: true})
+	h.until(5*time.Second, "locked", func() bool { e, _ := all[0].home(); return e.Locked })
+	eve := h.newPerson(3)
+	eve.listens = []uint32{7}
+	h.connect(eve)
+	h.until(60*time.Second, "in the open one", func() bool { e, ok := carol.home(); return ok && len(e.Leaves) == 3 })
+	h.run(time.Minute)
+	for _, p := range all {
+		if p.count(audience.NoticeNotAdded) != 1 {
+			t.Errorf("%s was told %+v", p.name, p.notices)
+		}
+	}
+	if carol.count(audience.NoticeNotAdded) != 0 {
+		t.Errorf("carol, whose group is open, was told %+v", carol.notices)
+	}
+	h.leave(eve, false)
+	h.run(2 * time.Second)
+	h.connect(eve)
+	h.run(20 * time.Second)
+	if all[0].count(audience.NoticeNotAdded) != 2 {
+		t.Errorf("when it came again: %+v", all[0].notices)
+	}
+}
+
 // Admission by contact: only who is known gets in.
 func TestAdmission(t *testing.T) {
 	suite := mls.InsecureSuite(t)

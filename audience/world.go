@@ -57,7 +57,6 @@ type peer struct {
 	answered  time.Time            // the last one
 	repeats   bucket               // answers to who was known already
 	wishes    map[helloSlot]*hello // to be added, by where
-	knocked   bool                 // it was said that it wants into a locked group
 	hellos    bucket
 	presences bucket
 	beacons   bucket
@@ -79,8 +78,11 @@ func (m *Machine) setWorld(now time.Time, w World) {
 			}
 		}
 	}
-	for s := range m.peers {
+	for s, q := range m.peers {
 		if _, here := slices.BinarySearch(w.People, s); !here {
+			for _, g := range m.groups {
+				delete(g.knocked, q)
+			}
 			delete(m.peers, s)
 			delete(m.wants, s)
 			delete(m.requests, s)
