@@ -27,7 +27,7 @@ var lenient = &mls.Config{
 		}
 		return testPSK("secret", id.ID), nil
 	},
-	MaxProposals: 4096, MaxLifetime: 1000 * time.Hour,
+	MaxProposals: 4096, MaxLifetime: -1,
 }
 
 // hostile is a member that makes Commits with mls itself.
@@ -76,6 +76,12 @@ func (x *hostile) send(o envelope.Object) {
 // keyPackage makes one for a session that nobody has; change makes it bad.
 func (x *hostile) keyPackage(session uint32, change func(l *envelope.SottoLeaf, p *mls.Profile)) *mls.KeyPackage {
 	x.t.Helper()
+	return x.keyPackageOf(session, audience.NewLifetime(x.h.now), change)
+}
+
+// keyPackageOf is keyPackage with another lifetime.
+func (x *hostile) keyPackageOf(session uint32, life mls.Lifetime, change func(l *envelope.SottoLeaf, p *mls.Profile)) *mls.KeyPackage {
+	x.t.Helper()
 	cs := x.g.CipherSuite()
 	key, err := mls.GenerateSignatureKey(cs)
 	if err != nil {
@@ -96,7 +102,7 @@ func (x *hostile) keyPackage(session uint32, change func(l *envelope.SottoLeaf, 
 	if p.Extensions != nil {
 		p.Extensions = []mls.Extension{{Type: mls.ExtensionType(envelope.ExtensionLeaf), Data: l.Append(nil)}}
 	}
-	own, err := mls.NewKeyPackage(cs, p, audience.NewLifetime(x.h.now))
+	own, err := mls.NewKeyPackage(cs, p, life)
 	if err != nil {
 		x.t.Fatal(err)
 	}

@@ -39,6 +39,8 @@ type hall struct {
 	// meddle decides what becomes of one object on its way to one receiver: the
 	// times after which it arrives. None: it is dropped.
 	meddle func(from, to uint32, o envelope.Object) []time.Duration
+	// forge replaces what somebody sends.
+	forge func(p *person, o envelope.Object) envelope.Object
 	// echo decides when the sender of an object sees it again; false: never, so
 	// that the carrier gives up after three retries. nil: as everybody else.
 	echo func(p *person, o envelope.Object) (time.Duration, bool)
@@ -358,6 +360,9 @@ func (p *person) drain() {
 			h.log("%v %s sends %v (%d B, bulk %v) to %v", h.now.Sub(start), p.name, out.Object.Kind, len(out.Object.Body), out.Bulk, out.To)
 			if h.before != nil {
 				h.before(p, out)
+			}
+			if h.forge != nil {
+				out.Object = h.forge(p, out.Object)
 			}
 			h.relay(p, out)
 			if h.after != nil {
