@@ -72,3 +72,44 @@ func TestRoots(t *testing.T) {
 		}
 	}
 }
+
+// MS21: what is held against a certificate is said in words, each trouble by itself.
+func TestCertificateTrouble(t *testing.T) {
+	root, rootKey := signed(t, "root", true, time.Hour, nil, nil)
+	middle, middleKey := signed(t, "middle", true, time.Hour, root, rootKey)
+	good, _ := signed(t, "voice.example.org", false, time.Hour, middle, middleKey)
+	expired, _ := signed(t, "voice.example.org", false, -time.Hour, middle, middleKey)
+	wrong, _ := signed(t, "other.example.org", false, time.Hour, middle, middleKey)
+	nobody, _ := signed(t, "voice.example.org", false, time.Hour, nil, nil)
+	all, _ := signed(t, "other.example.org", false, -time.Hour, nil, nil)
+	pool := x509.NewCertPool()
+	pool.AddCert(root)
+	now := time.Now()
+	const unsigned = "nobody whom this computer trusts has signed it"
+	for _, c := range []struct {
+		what  string
+		chain []*x509.Certificate
+		at    time.Time
+		want  string
+	}{
+		{"good", []*x509.Certificate{good, middle}, now, ""},
+		{"expired", []*x509.Certificate{expired, middle}, now, "it expired on " + expired.NotAfter.UTC().Format(time.DateOnly)},
+		{"not begun", []*x509.Certificate{good, middle}, now.Add(-3 * time.Hour), "it is not valid before " + good.NotBefore.UTC().Format(time.DateOnly)},
+		{"for another name", []*x509.Certificate{wrong, middle}, now, "it is for another name"},
+		{"signed by nobody", []*x509.Certificate{nobody, middle}, now, unsigned},
+		{"without what lies between", []*x509.Certificate{good}, now, unsigned},
+		{"everything", []*x509.Certificate{all}, now, "it expired on " + all.NotAfter.UTC().Format(time.DateOnly) + ", and it is for another name, and " + unsigned},
+		{"none", nil, now, "there is none"},
+	} {
+		var chain [][]byte
+		for _, cert := range c.chain {
+			chain = append(chain, cert.Raw)
+		}
+		if got := trouble("voice.example.org", chain, c.at, pool); got != c.want {
+			t.Errorf("%s: %q, want %q", c.what, got, c.want)
+		}
+	}
+	if got := CertificateTrouble("voice.example.org", [][]byte{{1}}, now); got != "it cannot be read" {
+		t.Errorf("junk: %q", got)
+	}
+}

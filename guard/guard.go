@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -73,6 +74,11 @@ type Guard struct {
 	greeted   greeted       // clients that are not in yet
 	listPings chan struct{} // tokens of questions under way
 	wg        sync.WaitGroup
+
+	// Owned by Check, and then by Run.
+	chain [][]byte      // that the server showed last, in DER
+	first string        // line about the server's certificate, until a client was told
+	fresh *events.Event // the same for programs, until it was said
 
 	// Owned by Run.
 	ends         client.Endpoints
@@ -221,18 +227,48 @@ func (g *Guard) Check(ctx context.Context) error {
 func (g *Guard) dial(ctx context.Context, cert *tls.Certificate) (*client.Link, error) {
 	return client.DialLink(ctx, time.Now(), client.LinkConfig{
 		Address: g.cfg.Address, Certificate: cert, CheckServer: g.checkServer,
+		CheckChain: func(chain [][]byte) error { g.chain = chain; return nil }, // comes before checkServer
 	})
 }
 
 // checkServer holds the server's certificate against the pin, or against the
 // one that the person has accepted in its place.
 func (g *Guard) checkServer(der []byte) error {
-	err := g.cfg.Server.CheckPin(der)
+	_, known, err := g.cfg.Server.Pin()
+	if err != nil {
+		return err
+	}
+	err = g.cfg.Server.CheckPin(der)
+	if err == nil && !known {
+		g.firstContact(der)
+	}
 	var changed *keystore.PinError
 	if errors.As(err, &changed) && g.cfg.Accept != nil && changed.New == *g.cfg.Accept {
 		return g.cfg.Server.ReplacePin(der, *g.cfg.Accept)
 	}
 	return err
+}
+
+// firstContact says with which certificate the server is remembered, and what speaks
+// against it: the stock client would ask about that, and sees only guard's own.
+func (g *Guard) firstContact(der []byte) {
+	host, _, _ := net.SplitHostPort(g.cfg.Address)
+	sum := keystore.Fingerprint(sha256.Sum256(der))
+	trouble := client.CertificateTrouble(host, g.chain, time.Now())
+	g.fresh = &events.Event{Event: "server_pinned", Fingerprint: sum, Reason: trouble}
+	g.first = "First contact with this server: its certificate is remembered from now on. "
+	if trouble != "" {
+		g.first += "Compare it with the server's owner, for " + trouble + ". "
+	}
+	g.first += "Its fingerprint: " + sum + "."
+}
+
+// sayPinned emits what firstContact found, once Run has begun.
+func (g *Guard) sayPinned() {
+	if g.fresh != nil {
+		g.emit(*g.fresh)
+		g.fresh = nil
+	}
 }
 
 // Run serves clients, one at a time, until the context ends. It returns when
@@ -246,6 +282,7 @@ func (g *Guard) Run(ctx context.Context) error {
 		g.wg.Go(func() { g.readUDP(u) })
 	}
 	g.emit(events.Event{Event: "listening", Port: g.port, Policy: g.cfg.Policy.String()})
+	g.sayPinned()
 	defer g.wg.Wait()
 	defer g.closeListeners()
 	defer cancel()

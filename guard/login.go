@@ -135,6 +135,9 @@ func (s *session) welcome(now time.Time) {
 	if s.g.cfg.Policy == e2ee.PolicyOff {
 		s.say(s.stateLine())
 	}
+	if s.g.first != "" && s.say(s.g.first) {
+		s.g.first = ""
+	}
 	if s.ownCertificate {
 		s.say("you are known here by a certificate of Sotto. To keep your registered name, import yours: sotto identity import-mumble FILE.p12")
 	}

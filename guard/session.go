@@ -89,6 +89,7 @@ func (g *Guard) begin(ctx context.Context, a *arrival) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.sayPinned()
 	s.up = up
 	s.end, err = g.ends.For(up.Server())
 	if err == nil {

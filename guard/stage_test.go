@@ -63,6 +63,7 @@ type options struct {
 	secret string
 	named  []string
 	accept *[32]byte
+	cert   *tls.Certificate // of the server; nil: one that is valid for long
 }
 
 // newStage starts a guard. Without a secret in o and with a policy other than off,
@@ -72,6 +73,9 @@ func newStage(t *testing.T, o options) *stage {
 	s := &stage{t: t, cert: selfSigned(t, "server"), calls: make(chan *leg, 8), told: make(chan struct{}, 1), secret: o.secret}
 	if s.secret == "" && o.policy != e2ee.PolicyOff {
 		s.secret = e2ee.NewSecret()
+	}
+	if o.cert != nil {
+		s.cert = *o.cert
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -191,6 +191,11 @@ func (a *app) describe(e events.Event, f guardFlags, target string) string {
 	case "client_unknown":
 		return fmt.Sprintf("%s  another Mumble came, with certificate %s; if it is yours, start again with: %s", at, e.Fingerprint,
 			a.guardLine(f, "accept-client", e.Fingerprint, target))
+	case "server_pinned":
+		if e.Reason != "" {
+			return fmt.Sprintf("%s  the server's certificate is remembered from now on: %s. Compare it with the server's owner: %s", at, e.Fingerprint, e.Reason)
+		}
+		return fmt.Sprintf("%s  the server's certificate is remembered from now on: %s", at, e.Fingerprint)
 	case "client_pinned":
 		return fmt.Sprintf("%s  this guard now belongs to the Mumble with certificate %s", at, e.Fingerprint)
 	}

@@ -287,6 +287,8 @@ func TestDescribe(t *testing.T) {
 		{events.Event{Event: "other_secret", Name: "eve"}, "12:00:00  eve uses another secret"},
 		{events.Event{Event: "notice", Text: "one sentence"}, "12:00:00  one sentence"},
 		{events.Event{Event: "rejected", Reason: "full" + bad}, "12:00:00  rejected: full[2J]0;x sotto: error: forged\u2028"},
+		{events.Event{Event: "server_pinned", Fingerprint: "AB"}, "12:00:00  the server's certificate is remembered from now on: AB"},
+		{events.Event{Event: "server_pinned", Fingerprint: "AB", Reason: "it expired"}, "12:00:00  the server's certificate is remembered from now on: AB. Compare it with the server's owner: it expired"},
 		{events.Event{Event: "client_pinned", Fingerprint: "AB"}, "12:00:00  this guard now belongs to the Mumble with certificate AB"},
 		{events.Event{Event: "client_unknown", Fingerprint: "AB CD"}, "12:00:00  another Mumble came, with certificate AB CD; if it is yours, start again with: sotto guard --accept-client ABCD voice.example.org"},
 		{events.Event{Event: "text", Name: "bob"}, ""},
