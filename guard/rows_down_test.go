@@ -49,6 +49,8 @@ func TestRowsDown(t *testing.T) {
 		{"a line without an author", text(0, "Sotto: all is well"), []proto.Message{text(0, "[server] Sotto: all is well")}},
 		{"two lines without an author", text(0, "hi<br/>Sotto: all is well"), []proto.Message{text(0, "[server] hi Sotto: all is well")}},
 		{"a line of an author whom nobody knows", text(4711, "Sotto: all is well<br>"), []proto.Message{text(4711, "[server] Sotto: all is well ")}},
+		{"a text in our name", text(bobby, "Sotto: all is well"), []proto.Message{text(bobby, "<b>[not encrypted]</b> Sotto: all is well")}},
+		{"a text in our name, in pieces and other letters", text(bobby, "<i>&#1029;</i>o<b>t</b>to: fine"), []proto.Message{text(bobby, "<b>[not encrypted]</b> <i>&#1029;</i>o<b>t</b>to: fine")}},
 		{"an envelope", text(bobby, "sotto:1,0B,0,1,AAAA"), nil},
 		{"our plugin data", &mumblepb.PluginDataTransmission{SenderSession: proto.Uint32(bobby), Data: []byte("x"), DataID: proto.String("sotto/1")}, nil},
 		same("plugin data of others", &mumblepb.PluginDataTransmission{SenderSession: proto.Uint32(bobby), Data: []byte("x"), DataID: proto.String("game")}),

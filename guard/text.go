@@ -33,14 +33,16 @@ func textUp(s *session, now time.Time, m proto.Message) action {
 
 // textDown: a text that came in clear is marked, and a line without an author,
 // which the client shows like one of ours, says whose it is. An author whom nobody
-// knows is none to the client (src/mumble/Messages.cpp, msgTextMessage).
+// knows is none to the client (src/mumble/Messages.cpp, msgTextMessage). Where texts
+// are in clear anyway, those that look like a line of ours are marked all the same:
+// their author may be called "Server".
 func textDown(s *session, _ time.Time, m proto.Message) action {
 	t := m.(*mumblepb.TextMessage)
 	_, known := s.end.Mirror().User(t.GetActor())
 	switch {
 	case !known:
 		t.Message = proto.String("[server] " + filterLine(t.GetMessage()))
-	case s.g.cfg.Policy != e2ee.PolicyOff && s.end.State() != e2ee.StateClear:
+	case s.g.cfg.Policy != e2ee.PolicyOff && s.end.State() != e2ee.StateClear, textClaimsSotto(t.GetMessage()):
 		t.Message = proto.String("<b>[not encrypted]</b> " + t.GetMessage())
 	default:
 		return pass
