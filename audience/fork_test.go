@@ -102,6 +102,11 @@ func TestFork(t *testing.T) {
 					t.Error("the heavier branch moved")
 				}
 				h.run(2 * period(regime))
+				for _, p := range all {
+					if forks, healed := p.count(audience.NoticeFork), p.count(audience.NoticeHealed); forks != healed {
+						t.Errorf("%s was told %d times of a fork, and %d times of its end", p.name, forks, healed)
+					}
+				}
 				for _, p := range []*person{all[0], all[5]} {
 					for _, x := range p.health {
 						if x.Fork {

@@ -179,8 +179,9 @@ func (m *Machine) joined(now time.Time, mg *mls.Group, o *offer, from uint32) {
 		m.shows(now, m.install(now, mg, nil, true), from)
 		return
 	}
-	p := o.place
+	p, healed := o.place, false
 	if old := p.group; old != nil {
+		healed = old.heal.said
 		if old.id != gid {
 			m.sayLeave(now, old)
 			p.moves = append(p.moves, now)
@@ -194,7 +195,11 @@ func (m *Machine) joined(now time.Time, mg *mls.Group, o *offer, from uint32) {
 	p.hellos = 0
 	m.withdraw(p)
 	p.reason, p.known, p.epoch = envelope.HelloJoin, envelope.GroupID{}, 0
-	m.shows(now, m.install(now, mg, p, true), from)
+	g := m.install(now, mg, p, true)
+	m.shows(now, g, from)
+	if healed { // by going over; if somebody has another history still, that is said anew
+		m.emit(Notice{Code: NoticeHealed, Place: g.index()})
+	}
 }
 
 // shows notes who has signed the Welcome.

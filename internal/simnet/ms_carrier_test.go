@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sotto-voip/sotto/audience"
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/endpoint"
 	"github.com/sotto-voip/sotto/envelope"
@@ -132,6 +133,21 @@ func TestMSCarrier(t *testing.T) {
 				}
 				s.srv.Fair()
 				s.answered(all...) // who found no echo at all was asked about it
+				s.run(25 * time.Second)
+				for _, p := range all[:2] { // there is no grace before a fork is said, but an end; carol began anew
+					open := 0
+					for _, n := range p.notices {
+						switch n.Code {
+						case audience.NoticeFork:
+							open++
+						case audience.NoticeHealed:
+							open--
+						}
+					}
+					if open != 0 || p.Groups().Health().Fork {
+						t.Errorf("%s: %s was told of a fork and not of its end: %v", name, p.name, p.notices)
+					}
+				}
 				for _, p := range all {
 					p.peer.Disconnect()
 				}
