@@ -159,6 +159,9 @@ func (m *Machine) sayHello(now time.Time, p *place, reason envelope.HelloReason,
 	last := p.helloAt
 	p.helloAt = now
 	cs := m.suiteHere(now, p)
+	if p.group != nil && reason != envelope.HelloMerge {
+		cs = p.group.suite // it stays there, whatever Beacons say of others
+	}
 	if f := p.heaviest(now); f != nil && p.group == nil && toAll {
 		// One group is asked, not all: two that add us would each count on us.
 		to = f.speakers(p)

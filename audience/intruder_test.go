@@ -328,3 +328,34 @@ func TestHelloThatCannotBeAdded(t *testing.T) {
 		t.Errorf("a stranger held bob up for %v", d)
 	}
 }
+
+// Nor does it decide in which suite a member that is behind asks to be added again:
+// its own group could not take it.
+func TestBeaconOfWorseSuiteWhileBehind(t *testing.T) {
+	h := newHall(t, 306, audience.RegimeEcho, audience.SuiteHybrid, audience.SuiteClassic)
+	all := []*person{h.arrive(3), h.arrive(3), h.arrive(3)}
+	h.until(40*time.Second, "together", func() bool { return together(all...) })
+	eve := h.newPerson(3)
+	eve.want = false
+	h.connect(eve)
+	eve.up = false
+	victim := last(all)
+	h.meddle = func(_, to uint32, o envelope.Object) []time.Duration {
+		if isCommit(o) && to == victim.session {
+			return nil // only a Welcome helps
+		}
+		return []time.Duration{h.delay()}
+	}
+	b := envelope.Beacon{Group: envelope.GroupID{0x80}, Suite: uint16(audience.SuiteClassic), Epoch: 1}
+	var lie func()
+	lie = func() {
+		b.Seq++
+		victim.handle(audience.Received{From: eve.session, Object: envelope.Object{Kind: envelope.KindBeacon, Body: b.Append(nil)}})
+		h.at(3*time.Second, lie)
+	}
+	lie()
+	before := victim.epoch()
+	all[0].handle(audience.SetLocked{Locked: true})
+	all[1].handle(audience.SetLocked{Locked: true})
+	h.until(60*time.Second, "together again", func() bool { return victim.epoch() > before && together(all...) })
+}
