@@ -48,3 +48,6 @@ func (e *Groups) Opens() (n uint64) {
 	}
 	return n
 }
+
+// HomeEpoch is the epoch of the own channel's group, without its keys.
+func (e *Groups) HomeEpoch() audience.EpochBegan { return e.groupsOf[e.home].EpochBegan }

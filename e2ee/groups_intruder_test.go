@@ -2,6 +2,7 @@ package e2ee_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -60,6 +61,31 @@ func TestGroupsGhostIdentity(t *testing.T) {
 	h.run(2 * time.Second)
 	if alice.State() != e2ee.StatePriv {
 		t.Errorf("writing to bob alone asks about eve's group: %v", alice.State())
+	}
+}
+
+// MS34: a leaf of somebody who has not shown that it is theirs is the word of who
+// added it, or of a server that played an old Hello again. They count as without
+// Sotto until they show themselves.
+func TestGroupsClaimedLeaf(t *testing.T) {
+	for claimed, script := range map[bool]string{true: "line deaf", false: ""} {
+		h, list := meet(t, "E", "alice", "bob")
+		alice := list[0]
+		mallory := h.bare("mallory", 3)
+		h.run(time.Second)
+		alice.took()
+		b := alice.HomeEpoch()
+		b.Epoch++
+		b.Leaves = append(slices.Clone(b.Leaves), audience.Leaf{Index: 9, Session: mallory.session, Who: audience.Who{Identity: anyKey()}})
+		for i := range b.Leaves {
+			b.Leaves[i].BaseKey = anyKey()
+		}
+		if claimed {
+			b.Claimed = []uint32{mallory.session}
+		}
+		alice.BeginEpoch(h.now, b)
+		h.run(4 * time.Second)
+		alice.want(fmt.Sprintf("claimed is %v", claimed), script)
 	}
 }
 

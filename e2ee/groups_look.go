@@ -167,7 +167,7 @@ func (e *Groups) sayDeaf() {
 	switch list := e.knownWithout(); len(list) {
 	case 0:
 	case 1:
-		e.emit(Notice{NoticeDeaf, sentence(e.labels(list) + " has no Sotto and hears silence")})
+		e.emit(Notice{NoticeDeaf, sentence(e.without(list[0]) + " and hears silence")})
 	default:
 		e.emit(Notice{NoticeDeaf, sentence(e.labels(list) + " have no Sotto and hear silence")})
 	}
