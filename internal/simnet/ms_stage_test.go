@@ -22,6 +22,11 @@ import (
 // malicious member does. Each is a row of a table in an ms_ file: what the person
 // must be told is told, and nothing that must not happen does. Above all nothing
 // readable leaves: everything that leaves an endpoint is searched for what went in.
+//
+// What needs no network, or a real one, is elsewhere: MS18 and MS21 in package client
+// (TestTrickle, TestWeakTLS, TestRoots) and guard (TestFirstContact), MS19 in endpoint
+// (TestProtobufBombs), MS20, MS22 and MS27 in interop, M5, M7 and M19 in audience
+// (TestMember...), M16 in e2ee (TestGroupsTwoKeys).
 
 // soul is somebody with automatic groups: an endpoint used as the commands use it,
 // and all that it told its person.
