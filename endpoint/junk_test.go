@@ -104,7 +104,7 @@ func TestJunkIsCheap(t *testing.T) {
 		best = min(best, time.Since(began))
 	}
 	t.Logf("1,000 messages of junk take %v", best)
-	if best > 50*time.Millisecond {
+	if best > slower*50*time.Millisecond {
 		t.Errorf("a second of junk takes %v, more than a twentieth of a core", best)
 	}
 	r.wantLeave(alice, e2ee.LeaveCiphertext)
