@@ -26,15 +26,15 @@ func TestAskedFirst(t *testing.T) {
 	r := newRelay(t, echoes)
 	r.channel(5, 0, "Other")
 	eve := r.join("eve", 0, nil)
-	bob := r.join("bob", 5, grouped(t))
+	bob, dave := r.join("bob", 5, grouped(t)), r.join("dave", 5, grouped(t))
 	alice := r.join("alice", 0, e)
 	r.run(5 * time.Second)
 	r.wantLeave(alice, e2ee.LeaveClear)
 	for _, c := range []struct {
 		to    *person
 		clear bool
-	}{{bob, false}, {eve, true}} {
-		alice.out, bob.out = nil, nil
+	}{{bob, false}, {eve, true}, {dave, false}} { // and those asked in vain hold up nobody else
+		alice.out, c.to.out = nil, nil
 		m := &mumblepb.TextMessage{Session: []uint32{c.to.session}, Message: proto.String("for " + c.to.name)}
 		if got := alice.LeaveForText(m); got != e2ee.LeaveCiphertext {
 			t.Errorf("a text to %s, not asked yet: %v", c.to.name, got)
@@ -57,8 +57,8 @@ func TestAskedFirst(t *testing.T) {
 				told = told || o.Code == endpoint.NoticeWhisper && strings.Contains(o.Text, "“eve” has no Sotto")
 			}
 		}
-		for _, o := range bob.out {
-			if x, ok := o.(endpoint.TextIn); ok && x.Text.HTML == "for bob" {
+		for _, o := range c.to.out {
+			if x, ok := o.(endpoint.TextIn); ok && x.Text.HTML == m.GetMessage() {
 				read = true
 			}
 		}

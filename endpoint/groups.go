@@ -104,8 +104,14 @@ func (e *Endpoint) strangers(sessions []uint32) (out []uint32) {
 
 // openTarget asks for the direct group of the people whom a whisper is for.
 func (e *Endpoint) openTarget(now time.Time, id uint32, t *target) {
-	if slices.Equal(t.asked, t.sessions) || len(t.sessions) == 0 || t.refused != "" || now.Before(t.again) {
+	if slices.Equal(t.asked, t.sessions) || len(t.sessions) == 0 || t.refused != "" {
 		return
+	}
+	if now.Before(t.again) {
+		if slices.Equal(t.failed, t.sessions) {
+			return
+		}
+		t.again, t.tries = time.Time{}, 0 // others were asked in vain
 	}
 	t.group, t.token, t.asked = envelope.GroupID{}, 0, nil
 	if missing := e.strangers(t.sessions); len(missing) > 0 {
