@@ -47,7 +47,11 @@ func TestAskedFirst(t *testing.T) {
 			t.Errorf("a whisper to %s, not asked yet: %v", c.to.name, got)
 		}
 		r.carry()
-		r.run(5 * time.Second)
+		wait := 5 * time.Second
+		if c.clear {
+			wait = 20 * time.Second // she is asked again and again, with longer pauses
+		}
+		r.run(wait)
 		inClear, told, read := false, false, false
 		for _, o := range alice.out {
 			switch o := o.(type) {
