@@ -22,6 +22,22 @@ func (w worlds) meddle(h *hall) func(from, to uint32, o envelope.Object) []time.
 	}
 }
 
+// twoGroups lets n people arrive, every other one in another world, and waits until
+// each world has its group.
+func twoGroups(t *testing.T, seed uint64, n int) (*hall, []*person) {
+	t.Helper()
+	h := newHall(t, seed, audience.RegimeEcho, mls.InsecureSuite(t))
+	w := worlds{}
+	h.meddle = w.meddle(h)
+	var all []*person
+	for i := range n {
+		w[uint32(i+1)] = i % 2
+		all = append(all, h.arrive(3))
+	}
+	h.run(30 * time.Second)
+	return h, all
+}
+
 // period is between two Beacons, at most.
 func period(r audience.Regime) time.Duration {
 	if r == audience.RegimeNoEcho {
@@ -167,15 +183,7 @@ func TestForkHealth(t *testing.T) {
 // more than three times in ten minutes, nobody is without keys for long, all alarms stand while it goes on, and when it ends all come together.
 func TestWeightLies(t *testing.T) {
 	for seed := range uint64(12) {
-		h := newHall(t, 60+seed, audience.RegimeEcho, mls.InsecureSuite(t))
-		w := worlds{}
-		h.meddle = w.meddle(h)
-		var all []*person
-		for i := range 8 {
-			w[uint32(i+1)] = i % 2
-			all = append(all, h.arrive(3))
-		}
-		h.run(30 * time.Second) // two groups of four
+		h, all := twoGroups(t, 60+seed, 8)
 		// From now on Beacons pass or not as the server likes, other for each, and
 		// change every second; all else passes.
 		shown := map[[2]uint32]bool{}
@@ -216,15 +224,7 @@ func TestWeightLies(t *testing.T) {
 // Beacons of the other group that make it the heavier. Both sides want to move, and
 // swap places at most three times.
 func TestBothMove(t *testing.T) {
-	h := newHall(t, 80, audience.RegimeEcho, mls.InsecureSuite(t))
-	w := worlds{}
-	h.meddle = w.meddle(h)
-	var all []*person
-	for i := range 6 {
-		w[uint32(i+1)] = i % 2
-		all = append(all, h.arrive(3))
-	}
-	h.run(30 * time.Second)
+	h, all := twoGroups(t, 80, 6)
 	h.meddle = func(from, to uint32, o envelope.Object) []time.Duration {
 		a, _ := h.people[from].home()
 		b, _ := h.people[to].home()

@@ -14,15 +14,7 @@ import (
 // A server shows one member only the people of the group that it is not in, time
 // after time: it goes over three times in ten minutes and no more.
 func TestMovesAreFew(t *testing.T) {
-	h := newHall(t, 150, audience.RegimeEcho, mls.InsecureSuite(t))
-	w := worlds{}
-	h.meddle = w.meddle(h)
-	var all []*person
-	for i := range 7 {
-		w[uint32(i+1)] = i % 2
-		all = append(all, h.arrive(3))
-	}
-	h.run(30 * time.Second)
+	h, all := twoGroups(t, 150, 7)
 	victim := all[0]
 	h.meddle = func(from, to uint32, o envelope.Object) []time.Duration {
 		a, _ := h.people[from].home()
