@@ -38,25 +38,36 @@ func SystemRoots(host string) func(chain [][]byte) error { return roots(host, ni
 // roots is SystemRoots with other roots; nil: the system's.
 func roots(host string, pool *x509.CertPool) func(chain [][]byte) error {
 	return func(chain [][]byte) error {
-		opts := x509.VerifyOptions{DNSName: host, Roots: pool, Intermediates: x509.NewCertPool()}
-		var leaf *x509.Certificate
-		for i, der := range chain {
-			cert, err := x509.ParseCertificate(der)
-			if err != nil {
-				return fmt.Errorf("client: server certificate: %w", err)
-			}
-			if i == 0 {
-				leaf = cert
-			} else {
-				opts.Intermediates.AddCert(cert)
-			}
-		}
-		if leaf == nil {
+		if len(chain) == 0 {
 			return errors.New("client: the server shows no certificate")
 		}
-		_, err := leaf.Verify(opts)
+		leaf, err := x509.ParseCertificate(chain[0])
+		if err != nil {
+			return fmt.Errorf("client: server certificate: %w", err)
+		}
+		_, err = leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: pool, Intermediates: between(chain)})
 		return err
 	}
+}
+
+// between are the certificates behind the first of a chain; what is none is passed
+// over, for nothing can be signed with it.
+func between(chain [][]byte) *x509.CertPool {
+	pool := x509.NewCertPool()
+	for _, der := range chain[1:] {
+		if cert, err := x509.ParseCertificate(der); err == nil {
+			pool.AddCert(cert)
+		}
+	}
+	return pool
+}
+
+// raw is a chain in DER.
+func raw(certs []*x509.Certificate) (chain [][]byte) {
+	for _, c := range certs {
+		chain = append(chain, c.Raw)
+	}
+	return chain
 }
 
 // DialLink connects TCP and TLS and checks the server's certificate. Nothing
@@ -91,11 +102,7 @@ func DialLink(ctx context.Context, now time.Time, cfg LinkConfig) (*Link, error)
 			l.serverDER = cs.PeerCertificates[0].Raw
 			l.server = sha256.Sum256(l.serverDER)
 			if cfg.CheckChain != nil {
-				var chain [][]byte
-				for _, c := range cs.PeerCertificates {
-					chain = append(chain, c.Raw)
-				}
-				if err := cfg.CheckChain(chain); err != nil {
+				if err := cfg.CheckChain(raw(cs.PeerCertificates)); err != nil {
 					return err
 				}
 			}

@@ -63,11 +63,7 @@ func TestRoots(t *testing.T) {
 		{"signed by nobody", []*x509.Certificate{nobody, middle}, false},
 		{"a good one behind it", []*x509.Certificate{nobody, good, middle}, false},
 	} {
-		var chain [][]byte
-		for _, cert := range c.chain {
-			chain = append(chain, cert.Raw)
-		}
-		if err := roots("voice.example.org", pool)(chain); (err == nil) != c.ok {
+		if err := roots("voice.example.org", pool)(raw(c.chain)); (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.what, err)
 		}
 	}
@@ -101,11 +97,7 @@ func TestCertificateTrouble(t *testing.T) {
 		{"everything", []*x509.Certificate{all}, now, "it expired on " + all.NotAfter.UTC().Format(time.DateOnly) + ", and it is for another name, and " + unsigned},
 		{"none", nil, now, "there is none"},
 	} {
-		var chain [][]byte
-		for _, cert := range c.chain {
-			chain = append(chain, cert.Raw)
-		}
-		if got := trouble("voice.example.org", chain, c.at, pool); got != c.want {
+		if got := trouble("voice.example.org", raw(c.chain), c.at, pool); got != c.want {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
 		}
 	}

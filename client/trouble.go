@@ -37,16 +37,11 @@ func trouble(host string, chain [][]byte, now time.Time, pool *x509.CertPool) st
 		list = append(list, "it is for another name")
 	}
 	// In time and under its own name, who has signed it?
-	opts := x509.VerifyOptions{Roots: pool, Intermediates: x509.NewCertPool(), CurrentTime: now}
+	opts := x509.VerifyOptions{Roots: pool, Intermediates: between(chain), CurrentTime: now}
 	if now.After(leaf.NotAfter) {
 		opts.CurrentTime = leaf.NotAfter
 	} else if now.Before(leaf.NotBefore) {
 		opts.CurrentTime = leaf.NotBefore
-	}
-	for _, der := range chain[1:] {
-		if cert, err := x509.ParseCertificate(der); err == nil {
-			opts.Intermediates.AddCert(cert)
-		}
 	}
 	if _, err := leaf.Verify(opts); err != nil {
 		var unknown x509.UnknownAuthorityError
