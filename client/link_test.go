@@ -29,18 +29,31 @@ type far struct {
 	format voice.Format
 }
 
+// bothPorts listens on TCP and UDP ports of the same number on loopback.
+func bothPorts(t testing.TB) (net.Listener, *net.UDPConn) {
+	t.Helper()
+	var last error
+	for range 20 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: l.Addr().(*net.TCPAddr).Port})
+		if err == nil {
+			return l, udp
+		}
+		l.Close() // somebody has that one
+		last = err
+	}
+	t.Fatalf("no number is free for both: %v", last)
+	return nil, nil
+}
+
 func newFar(t *testing.T, server control.Version, noUDP bool) *far {
 	t.Helper()
 	cert := selfSigned(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, udp := bothPorts(t)
 	defer l.Close()
-	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: l.Addr().(*net.TCPAddr).Port})
-	if err != nil {
-		t.Skipf("the UDP port of the same number is taken: %v", err)
-	}
 	f := &far{t: t, udp: udp, now: time.Unix(1_800_000_000, 0)}
 	accepted := make(chan *client.Conn, 1)
 	go func() {
@@ -57,6 +70,7 @@ func newFar(t *testing.T, server control.Version, noUDP bool) *far {
 		}
 		accepted <- client.NewConn(tc)
 	}()
+	var err error
 	f.link, err = client.DialLink(t.Context(), f.now, client.LinkConfig{
 		Address: l.Addr().String(), NoUDP: noUDP, CheckServer: func([]byte) error { return nil },
 	})

@@ -26,6 +26,26 @@ import (
 // patience is how long a test waits for what must come over loopback.
 const patience = 10 * time.Second
 
+// bothPorts listens on TCP and UDP ports of the same number on loopback.
+func bothPorts(t testing.TB) (net.Listener, *net.UDPConn) {
+	t.Helper()
+	var last error
+	for range 20 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: l.Addr().(*net.TCPAddr).Port})
+		if err == nil {
+			return l, udp
+		}
+		l.Close() // somebody has that one
+		last = err
+	}
+	t.Fatalf("no number is free for both: %v", last)
+	return nil, nil
+}
+
 func selfSigned(t testing.TB, name string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -77,15 +97,9 @@ func newStage(t *testing.T, o options) *stage {
 	if o.cert != nil {
 		s.cert = *o.cert
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
+	var l net.Listener
+	l, s.udp = bothPorts(t)
 	s.address = l.Addr().String()
-	if s.udp, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}); err != nil {
-		t.Skipf("the UDP port of the same number is taken: %v", err)
-	}
 	accepting := make(chan struct{})
 	go func() {
 		defer close(accepting)
@@ -106,7 +120,7 @@ func newStage(t *testing.T, o options) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.record, err = store.Server("127.0.0.1", uint16(port)); err != nil {
+	if s.record, err = store.Server("127.0.0.1", uint16(l.Addr().(*net.TCPAddr).Port)); err != nil {
 		t.Fatal(err)
 	}
 	s.guard, err = guard.New(guard.Config{
