@@ -689,7 +689,9 @@ func TestConnectionEnds(t *testing.T) {
 // each Send ends once, nothing is received twice, and whoever only listens sees
 // the same order as the others.
 func TestDelivered(t *testing.T) {
+	runs, compared := 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
+		runs++
 		loss := rapid.IntRange(0, 90).Draw(rt, "loss")
 		echoLoss := rapid.IntRange(0, 90).Draw(rt, "echo loss")
 		doubled := rapid.SampledFrom([]int{0, 0, 5, 50}).Draw(rt, "doubled")
@@ -745,6 +747,7 @@ func TestDelivered(t *testing.T) {
 		if a.c.Stats().OverBound+b.c.Stats().OverBound > 0 {
 			return // objects given up after many losses took the places of others (Sotto protocol §12)
 		}
+		compared++
 		if !slices.Equal(a.order, b.order) {
 			rt.Fatalf("two orders: %d and %d objects; %+v, %+v", len(a.order), len(b.order), a.c.Stats(), b.c.Stats())
 		}
@@ -757,6 +760,9 @@ func TestDelivered(t *testing.T) {
 			}
 		}
 	})
+	if compared*4 < runs {
+		t.Errorf("orders were compared in %d of %d runs", compared, runs)
+	}
 }
 
 // TestTimeBackwards: a clock that jumps back changes nothing.
