@@ -1,10 +1,10 @@
 package audience
 
 import (
-	"github.com/sotto-voip/sotto/mls"
 	"time"
 
 	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/mls"
 )
 
 // Output is something to do or to know. The types below are all there are.

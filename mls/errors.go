@@ -9,7 +9,7 @@ import (
 // [*RuleError] that matches exactly one of them with [errors.Is].
 var (
 	ErrMalformed       = errors.New("malformed")                   // bytes that do not decode, §2.1
-	ErrUnsupported     = errors.New("unsupported")                 // a suite, version, proposal or credential type not implemented
+	ErrUnsupported     = errors.New("unsupported")                 // a suite, version, proposal or credential that peers may name and nobody here knows, §13
 	ErrInvalidKey      = errors.New("invalid key")                 // a key that its suite does not accept, §5.1.1
 	ErrSignature       = errors.New("invalid signature")           // §5.1.2
 	ErrDecrypt         = errors.New("decryption failed")           // AEAD or HPKE, §5.1.3, §6.3
