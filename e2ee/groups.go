@@ -49,6 +49,7 @@ type Groups struct {
 
 	ran   bool              // a connection has begun in this run
 	free  bool              // the last one ended where nothing bound the gate (MemoryFree)
+	seat  *seat             // where it ended; nil: none has been anywhere
 	names map[uint32]string // of members who are gone, until they are no members
 
 	// Of the connection.

@@ -144,6 +144,38 @@ func TestGroupsSticky(t *testing.T) {
 		h.run(4 * time.Second)
 		alice.want("carol without Sotto", "Find > Asked, ask clear")
 	})
+	// The server hides bob until Find is over: nothing that is said when it shows
+	// him reaches him.
+	for what, rename := range map[string]bool{"who comes while we speak in clear": false, "who is named so then": true} {
+		t.Run(what, func(t *testing.T) {
+			h, list := meet(t, "E", "alice", "bob")
+			alice := list[0]
+			h.leave(alice, false)
+			h.leave(list[1], false)
+			carol := h.bare("carol", 5)
+			alice.took()
+			h.enter(alice, 5)
+			h.run(4 * time.Second)
+			alice.want("carol without Sotto", "Find > Clear")
+			h.bare("dave", 5)
+			h.run(4 * time.Second)
+			alice.want("dave too", "")
+			if rename {
+				carol.name = "bob"
+				h.tell(nil)
+			} else {
+				h.bare("bob", 5)
+			}
+			h.run(60 * time.Millisecond)
+			alice.closed()
+			alice.want("bob is here", "Clear > Find")
+			h.run(4 * time.Second)
+			alice.want("bob has no Sotto", "Find > Asked, ask clear")
+			alice.handle(e2ee.UserClear{})
+			h.run(time.Minute)
+			alice.want("the user says clear", "Asked > Clear")
+		})
+	}
 }
 
 // What the server causes (row 2): nothing leaves from the same Handle on.

@@ -103,7 +103,8 @@ func (e *Groups) reset() {
 // connected begins a connection. The first of a run is the user's own act. A later
 // one may be made because the server cut the one before, so it counts as one only
 // if nothing would be gained by that: no question stood open, no protection had
-// been asked for or reached, and the server had moved nobody (§11).
+// been asked for or reached, the server had moved nobody, and it puts us where we
+// were (§11, see seat).
 func (e *Groups) connected(now time.Time, session uint32) {
 	if e.session != 0 {
 		e.disconnected(now)
@@ -122,6 +123,7 @@ func (e *Groups) disconnected(now time.Time) {
 	e.free = e.watching.ownArrival
 	if e.placed {
 		e.free = e.gate.Memory() == MemoryFree
+		e.seat = e.world.seat()
 	}
 	e.aud.Handle(now, audience.Disconnected{})
 	e.drain(now)

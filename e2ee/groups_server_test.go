@@ -98,6 +98,27 @@ func TestGroupsReconnect(t *testing.T) {
 		h.run(4 * time.Second)
 		alice.want("cut", "Find > Clear, Clear > Held, Held > Find, Find > Clear")
 	})
+	t.Run("in Clear, and put elsewhere", func(t *testing.T) {
+		for what, elsewhere := range map[string]func(h *hall) uint32{
+			"another channel": func(*hall) uint32 { return 4 },
+			"another name":    func(h *hall) uint32 { h.names[3] = "Lobby"; return 3 },
+			"another link":    func(h *hall) uint32 { h.links = [][2]uint32{{3, 4}}; return 3 },
+		} {
+			t.Run(what, func(t *testing.T) {
+				h := newHall(t, "E")
+				h.bare("bob", 3)
+				h.bare("carol", 4)
+				alice := h.join("alice", 3)
+				h.run(4 * time.Second)
+				alice.want("before", "Find > Clear")
+				again(h, alice, elsewhere(h))
+				alice.closed()
+				h.run(15 * time.Second)
+				alice.want("cut", "Clear > Held, line held, Held > Asked, ask clear")
+				alice.closed()
+			})
+		}
+	})
 	t.Run("without a word that the last one ended", func(t *testing.T) {
 		_, list := meet(t, "E", "alice", "bob")
 		alice := list[0]

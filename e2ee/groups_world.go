@@ -31,6 +31,22 @@ func (e *Groups) stayed(now time.Time) {
 	e.step(now, EventConnect, "the move did not come about")
 }
 
+// seat is where somebody speaks: their channel, and what the server links to it.
+type seat struct {
+	channel uint32
+	name    string
+	closure []uint32
+}
+
+func (w *World) seat() *seat {
+	return &seat{w.Channel, w.ChannelName, slices.Clone(w.Places[0].Closure)}
+}
+
+// equal reports whether nobody was given another place by what changed.
+func (s *seat) equal(o *seat) bool {
+	return s.channel == o.channel && s.name == o.name && slices.Equal(s.closure, o.closure)
+}
+
 // setWorld takes over who is where.
 func (e *Groups) setWorld(now time.Time, world World) {
 	if e.session == 0 || len(world.Places) == 0 {
@@ -53,10 +69,15 @@ func (e *Groups) setWorld(now time.Time, world World) {
 	}
 	e.world, e.placed = world, true
 	e.judge(now)
+	if e.gate.State() == StateClear && w.clearEnd.IsZero() && !first && !moved && e.sticky() {
+		e.step(now, EventClearOver, "somebody is here with whom you spoke protected before")
+	}
 	e.aud.Handle(now, audience.World{Places: world.Places, People: e.sessions()})
 	e.drain(now)
 	switch {
 	case first:
+		// A server that cuts the connection to seat us elsewhere has moved us.
+		w.ownArrival = w.ownArrival && (e.seat == nil || e.seat.equal(world.seat()))
 		e.step(now, EventConnect, "connected")
 	case confirms && !moved && world.Channel != w.target:
 		w.ownArrival = w.ownArrival && !changed
