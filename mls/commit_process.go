@@ -14,7 +14,7 @@ func (g *Group) stage(a *authenticatedContent, now time.Time) (*StagedCommit, er
 	if err != nil {
 		return nil, err
 	}
-	ch, err := g.apply(list, sender, now)
+	ch, err := g.applyReceived(list, sender)
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ func fromGroupInfo(cfg *Config, s *suite, gi *GroupInfo, o ExternalOptions, now 
 		return nil, err
 	}
 	ctx := gi.GroupContext
-	rules, err := newLeafRules(s, cfg, ctx.GroupID, ctx.Extensions, now)
+	rules, err := newLeafRules(s, cfg, ctx.GroupID, ctx.Extensions)
 	if err != nil {
 		return nil, err
 	}

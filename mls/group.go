@@ -148,7 +148,7 @@ func NewGroup(cfg *Config, o GroupOptions, now time.Time) (*Group, error) {
 		return nil, err
 	}
 	ext := slices.Clone(o.Extensions)
-	rules, err := newLeafRules(s, cfg, id, ext, now)
+	rules, err := newLeafRules(s, cfg, id, ext)
 	if err != nil {
 		return nil, err
 	}

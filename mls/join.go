@@ -101,7 +101,7 @@ func (g *Group) enter(plain []byte, own *OwnKeyPackage, gs *groupSecrets, member
 	if g.tree, err = treeOf(g.cfg, s, gi, o.RatchetTree); err != nil {
 		return err
 	}
-	rules, err := newLeafRules(s, g.cfg, gi.GroupContext.GroupID, gi.GroupContext.Extensions, now)
+	rules, err := newLeafRules(s, g.cfg, gi.GroupContext.GroupID, gi.GroupContext.Extensions)
 	if err != nil {
 		return err
 	}

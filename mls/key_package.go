@@ -108,7 +108,7 @@ func (kp *KeyPackage) Verify(cfg *Config, now time.Time) (VerifiedKeyPackage, er
 	if kp.LeafNode == nil {
 		return VerifiedKeyPackage{}, broken(ErrUsage, "10", "KeyPackage without a leaf")
 	}
-	v := &leafRules{suite: s, cfg: cfg, now: now}
+	v := &leafRules{suite: s, cfg: cfg}
 	if err := kp.check(v); err != nil {
 		return VerifiedKeyPackage{}, err
 	}

@@ -3,7 +3,6 @@ package mls
 import (
 	"bytes"
 	"slices"
-	"time"
 )
 
 // Identity is what [Config.Authenticate] judges: a credential and the key that
@@ -23,16 +22,15 @@ type leafRules struct {
 	groupID  []byte
 	groupExt []Extension
 	required RequiredCapabilities
-	now      time.Time
 	buf      []byte
 }
 
-func newLeafRules(s *suite, cfg *Config, groupID []byte, ext []Extension, now time.Time) (*leafRules, error) {
+func newLeafRules(s *suite, cfg *Config, groupID []byte, ext []Extension) (*leafRules, error) {
 	required, err := requiredCapabilities(ext)
 	if err != nil {
 		return nil, err
 	}
-	return &leafRules{suite: s, cfg: cfg, groupID: groupID, groupExt: ext, required: required, now: now}, nil
+	return &leafRules{suite: s, cfg: cfg, groupID: groupID, groupExt: ext, required: required}, nil
 }
 
 // one checks all of §7.3 that concerns the leaf alone: keys, credential,

@@ -24,9 +24,22 @@ type change struct {
 	extChanged   bool
 }
 
-// apply checks a list and applies it to a copy of the tree, in the order of
-// §12.3: extensions, updates, removes, adds.
+// apply checks a list that we send and applies it to a copy of the tree.
 func (g *Group) apply(list []CommittedProposal, committer Sender, now time.Time) (*change, error) {
+	for _, p := range list {
+		if a, ok := p.Proposal.(Add); ok {
+			if err := checkLifetime(a.KeyPackage.LeafNode.Lifetime, now); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return g.applyReceived(list, committer)
+}
+
+// applyReceived checks a list and applies it to a copy of the tree, in the order
+// of §12.3: extensions, updates, removes, adds. It does not ask a clock whether a
+// lifetime holds, as §7.3 leaves open: members whose clocks differ would part.
+func (g *Group) applyReceived(list []CommittedProposal, committer Sender) (*change, error) {
 	if g.ctx.Epoch == math.MaxUint64 {
 		return nil, broken(ErrCommit, "12", "the last epoch there is")
 	}
@@ -48,7 +61,7 @@ func (g *Group) apply(list []CommittedProposal, committer Sender, now time.Time)
 		}
 	}
 	var err error
-	if c.rules, err = newLeafRules(g.suite, g.cfg, g.ctx.GroupID, c.ext, now); err != nil {
+	if c.rules, err = newLeafRules(g.suite, g.cfg, g.ctx.GroupID, c.ext); err != nil {
 		return nil, err
 	}
 	if c.extChanged {
@@ -72,7 +85,7 @@ func (g *Group) apply(list []CommittedProposal, committer Sender, now time.Time)
 	// Truncated once, after all removes: an Add would otherwise see another tree
 	// depending on the order, which §12.3 leaves open.
 	c.tree.truncate()
-	if err := c.applyAdds(list, now); err != nil {
+	if err := c.applyAdds(list); err != nil {
 		return nil, err
 	}
 	if c.extChanged {
@@ -98,16 +111,13 @@ func (c *change) applyUpdates(list []CommittedProposal) error {
 	return nil
 }
 
-func (c *change) applyAdds(list []CommittedProposal, now time.Time) error {
+func (c *change) applyAdds(list []CommittedProposal) error {
 	for _, p := range list {
 		a, ok := p.Proposal.(Add)
 		if !ok {
 			continue
 		}
 		if err := a.KeyPackage.check(c.rules); err != nil {
-			return err
-		}
-		if err := checkLifetime(a.KeyPackage.LeafNode.Lifetime, now); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(c.added, func(k *KeyPackage) bool { return bytes.Equal(k.InitKey, a.KeyPackage.InitKey) }) {

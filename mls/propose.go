@@ -57,7 +57,7 @@ func (g *Group) ProposeUpdate(p *Profile, authenticatedData []byte, now time.Tim
 	if err := leaf.sign(g.suite, signer, g.ctx.GroupID, g.own); err != nil {
 		return nil, err
 	}
-	rules, err := newLeafRules(g.suite, g.cfg, g.ctx.GroupID, g.ctx.Extensions, now)
+	rules, err := newLeafRules(g.suite, g.cfg, g.ctx.GroupID, g.ctx.Extensions)
 	if err != nil {
 		return nil, err
 	}

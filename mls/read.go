@@ -237,7 +237,7 @@ func (g *Group) accept(a *authenticatedContent, now time.Time) (Received, error)
 // from then on nothing can be sent but a Commit: "External proposals that are not
 // authorized are considered invalid" (§12.1.8), and no stranger shall silence us.
 func (g *Group) checkAddFromOutside(add Add, now time.Time) error {
-	rules, err := newLeafRules(g.suite, g.cfg, g.ctx.GroupID, g.ctx.Extensions, now)
+	rules, err := newLeafRules(g.suite, g.cfg, g.ctx.GroupID, g.ctx.Extensions)
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func TestVectorsTreeValidation(t *testing.T) {
 			}
 			wantBytes(t, "tree hash", tree.nodeHash(x), v.Hashes[x])
 		}
-		rules := must(newLeafRules(s, trusting, v.GroupID, nil, atTime))(t)
+		rules := must(newLeafRules(s, trusting, v.GroupID, nil))(t)
 		if err := tree.checkAll(rules); err != nil {
 			t.Error(err)
 		}
