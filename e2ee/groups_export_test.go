@@ -51,3 +51,12 @@ func (e *Groups) Opens() (n uint64) {
 
 // HomeEpoch is the epoch of the own channel's group, without its keys.
 func (e *Groups) HomeEpoch() audience.EpochBegan { return e.groupsOf[e.home].EpochBegan }
+
+// Bases are the base keys that are held in the current epoch of a group: our own,
+// and those of the step and the step before of session's voice.
+func (e *Groups) Bases(id envelope.GroupID, session uint32) (own, cur, prev [baseKeyLen]byte) {
+	epochs := e.media.groups[id].epochs
+	at := epochs[len(epochs)-1]
+	r := &at.leaves[session].recv
+	return at.own.base, r.cur.base, r.prev.base
+}

@@ -29,6 +29,8 @@ type media struct {
 	// its short KIDs mean that group.
 	homeOf map[uint32]*mediaGroup
 
+	agesAt time.Time // when the first step's time is over; zero: none has begun
+
 	plain, meta, sealed []byte
 }
 
@@ -182,7 +184,7 @@ func (e *mediaEpoch) erase() {
 	clear(e.leaves)
 }
 
-// expire erases epochs whose time is over.
+// expire erases epochs and steps whose time is over, even if nobody speaks.
 func (m *media) expire(now time.Time) {
 	for _, g := range m.groups {
 		for len(g.epochs) > 1 && !g.epochs[0].end.IsZero() && !now.Before(g.epochs[0].end) {
@@ -190,9 +192,33 @@ func (m *media) expire(now time.Time) {
 			g.epochs = g.epochs[1:]
 		}
 	}
+	if m.agesAt.IsZero() || now.Before(m.agesAt) {
+		return
+	}
+	m.agesAt = time.Time{}
+	for _, g := range m.groups {
+		for _, e := range g.epochs {
+			if e.own.age(now) == nil { // else the next frame fails
+				m.agesBy(e.own.ages())
+			}
+			for _, l := range e.leaves {
+				if l.recv.age(now) == nil {
+					m.agesBy(l.recv.ages())
+				}
+			}
+		}
+	}
+}
+
+// agesBy notes that a step's time is over at a time; zero: nothing.
+func (m *media) agesBy(at time.Time) {
+	if !at.IsZero() && (m.agesAt.IsZero() || at.Before(m.agesAt)) {
+		m.agesAt = at
+	}
 }
 
 func (m *media) deadline() (at time.Time) {
+	at = m.agesAt
 	for _, g := range m.groups {
 		for _, e := range g.epochs {
 			if !e.end.IsZero() && (at.IsZero() || e.end.Before(at)) {

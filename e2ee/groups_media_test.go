@@ -222,6 +222,67 @@ func TestGroupsEpochLife(t *testing.T) {
 	}
 }
 
+// A step ends 5 min after its first frame though nobody speaks (§7.1): the key that
+// opens what was said is gone, on both sides, and the step before 10 s later.
+func TestGroupsSilentStep(t *testing.T) {
+	alice, bob := speaker(t, 1, 2), speaker(t, 2, 1)
+	alice.BeginEpoch(dawn, epochOf(dawn, groupA, 7, 1, 1, 2))
+	bob.BeginEpoch(dawn, epochOf(dawn, groupA, 7, 2, 1, 2))
+	f := e2ee.Frame{FrameNumber: 7, Opus: []byte("opus")}
+	seal := func(now time.Time) []byte {
+		body, err := alice.SealVoice(nil, now, limit, &f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return body
+	}
+	open := func(now time.Time, body []byte) error {
+		_, _, err := openAt(bob, now, 1, body)
+		return err
+	}
+	spoken := dawn.Add(time.Minute)
+	sentBase, _, _ := alice.Bases(groupA, 2)
+	late := seal(spoken)
+	if err := open(spoken, seal(spoken)); err != nil {
+		t.Fatal(err)
+	}
+	end := spoken.Add(5 * time.Minute)
+	// to handles what the engine asks to be called for, and nothing else.
+	to := func(at time.Time) {
+		for _, e := range []*e2ee.Groups{alice, bob} {
+			for d := e.Deadline(); !d.IsZero() && !d.After(at); d = e.Deadline() {
+				e.Handle(d, nil)
+				if next := e.Deadline(); next.Equal(d) {
+					t.Fatalf("wants to be called at %v for ever", d.Sub(dawn))
+				}
+			}
+		}
+	}
+	to(end.Add(-1))
+	own, _, _ := alice.Bases(groupA, 2)
+	if _, cur, _ := bob.Bases(groupA, 1); own != sentBase || cur != sentBase {
+		t.Error("the step ended too early")
+	}
+	to(end)
+	own, _, _ = alice.Bases(groupA, 2)
+	if own == sentBase {
+		t.Error("the own step did not end")
+	}
+	if _, cur, prev := bob.Bases(groupA, 1); cur != own || prev != sentBase {
+		t.Error("the step of a silent speaker did not end")
+	}
+	if err := open(end, late); err != nil {
+		t.Errorf("a straggler of the step before: %v", err)
+	}
+	to(end.Add(10 * time.Second))
+	if _, cur, prev := bob.Bases(groupA, 1); cur != own || prev != [32]byte{} {
+		t.Error("the step before is kept")
+	}
+	if err := open(end.Add(time.Minute), seal(end.Add(time.Minute))); err != nil {
+		t.Errorf("a frame of the step after: %v", err)
+	}
+}
+
 // When our voice goes over (§7.4): at once after a Remove, or when it is time.
 func TestGroupsSwitch(t *testing.T) {
 	alice := speaker(t, 1, 2)

@@ -64,6 +64,7 @@ func (e *Groups) openVoice(dst []byte, now time.Time, session uint32, vk byte, r
 		return Opened{}, err
 	}
 	defer clear(plain)
+	m.agesBy(l.recv.ages())
 	if h.KID > 0xFF {
 		m.moved(session, g)
 	}

@@ -60,9 +60,29 @@ type groupSend struct {
 
 // advance moves to the next step when this one has had its frames or its time.
 func (s *groupSend) advance(now time.Time) error {
-	if s.ctr < stepFrames && (s.first.IsZero() || now.Sub(s.first) < stepAge) {
+	if s.ctr < stepFrames {
+		return s.age(now)
+	}
+	return s.move()
+}
+
+// age moves on when 5 min have passed since the first frame of the step.
+func (s *groupSend) age(now time.Time) error {
+	if s.first.IsZero() || now.Sub(s.first) < stepAge {
 		return nil
 	}
+	return s.move()
+}
+
+// ages is when age has something to do; zero: not before the next frame.
+func (s *groupSend) ages() time.Time {
+	if s.first.IsZero() {
+		return time.Time{}
+	}
+	return s.first.Add(stepAge)
+}
+
+func (s *groupSend) move() error {
 	n, err := s.next()
 	if err != nil {
 		return err
@@ -113,6 +133,15 @@ func (r *groupRecv) age(now time.Time) error {
 		r.prev, r.prevEnd = groupStep{}, time.Time{}
 	}
 	return nil
+}
+
+// ages is when age has something to do; zero: not before the next frame.
+func (r *groupRecv) ages() time.Time {
+	at := r.prevEnd
+	if f := r.cur.first; !f.IsZero() && (at.IsZero() || f.Add(stepAge).Before(at)) {
+		at = f.Add(stepAge)
+	}
+	return at
 }
 
 func (r *groupRecv) enter(cur, prev groupStep, at time.Time) {

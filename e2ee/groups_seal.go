@@ -89,6 +89,7 @@ func (e *Groups) seal(dst []byte, now time.Time, limit int, f *Frame, g *mediaGr
 	s.ctr++
 	if s.first.IsZero() {
 		s.first = now
+		m.agesBy(s.ages())
 	}
 	dst = append(dst, envelope.VoiceMLS)
 	return append(dst, m.sealed...), nil
