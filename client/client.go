@@ -51,11 +51,11 @@ type Config struct {
 	Named []string
 	// Device signs for this client in groups; nil: a new identity for this run.
 	// Book remembers who was seen before and with whom speech was protected; it
-	// belongs to the client until Close. SaveBook is called, from one goroutine, when
-	// it has changed. Both may be nil.
-	Device   *identity.Device
-	Book     *trust.Book
-	SaveBook func(*trust.Book) error
+	// belongs to the client until Close. MergeBook writes its changes, see Memory. All
+	// may be nil.
+	Device    *identity.Device
+	Book      *trust.Book
+	MergeBook func(trust.Patch) (*trust.Book, error)
 
 	// NoUDP keeps voice in the TCP tunnel.
 	NoUDP bool
@@ -92,6 +92,8 @@ type Client struct {
 	up           bool // logged in over link; else what may leave is nothing
 	end          *endpoint.Endpoint
 	ends         Endpoints
+	memory       Memory
+	closeErr     error // of memory; to be read after done
 	pending      []Event
 	fence        uint64    // the ping that answers the endpoint's Fence; 0: none
 	quiet        time.Time // when a message of end or a text last left
@@ -125,6 +127,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 			Policy: cfg.Policy, Secret: cfg.Secret, GroupSecret: cfg.GroupSecret, Named: cfg.Named,
 			Address: cfg.Address, Device: cfg.Device, Book: cfg.Book,
 		},
+		memory:  Memory{Book: cfg.Book, Merge: cfg.MergeBook},
 		sendBuf: make([]byte, 0, maxDatagram), openBuf: make([]byte, 0, maxDatagram),
 	}
 	loginCtx, stop := context.WithTimeout(ctx, loginTimeout)
@@ -142,13 +145,14 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 // dropped when nobody reads; everything else waits.
 func (c *Client) Events() <-chan Event { return c.events }
 
-// Close leaves the server and waits until everything of the client has ended.
+// Close leaves the server and waits until everything of the client has ended. The
+// error is that of MergeBook at the end.
 func (c *Client) Close() error {
 	c.cancel()
 	for range c.events {
 	}
 	<-c.done
-	return nil
+	return c.closeErr
 }
 
 // meanwhile runs f beside the owner, who goes on answering calls until f ends. f
@@ -185,6 +189,7 @@ func (c *Client) call(f func() error) error {
 func (c *Client) run(ctx context.Context) {
 	defer close(c.done)
 	defer close(c.events)
+	defer func() { c.closeErr = c.memory.Flush() }()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	c.drain(time.Now())
@@ -221,6 +226,9 @@ func (c *Client) run(ctx context.Context) {
 			err = c.link.Tick(now)
 			c.end.Tick(now)
 			c.drain(now)
+			c.memory.Tick(now)
+		case m := <-c.memory.Done():
+			c.notRemembered(c.memory.Ended(m))
 		}
 		if err == nil && len(c.pending) > maxPending {
 			err = errors.New("client: nobody reads the events")
@@ -233,8 +241,10 @@ func (c *Client) run(ctx context.Context) {
 
 func (c *Client) deadline() time.Time {
 	d := c.link.Deadline()
-	if e := c.end.Deadline(); !e.IsZero() && e.Before(d) {
-		d = e
+	for _, e := range []time.Time{c.end.Deadline(), c.memory.Deadline()} {
+		if !e.IsZero() && e.Before(d) {
+			d = e
+		}
 	}
 	return d
 }

@@ -177,7 +177,7 @@ func (c *Client) drain(now time.Time) {
 		case endpoint.Roster:
 			c.emit(c.roster(o))
 		case endpoint.Memory:
-			c.saveBook()
+			c.memory.Tick(now)
 		case endpoint.Played:
 			p := o.Packet
 			c.heard(Voice{From: p.Session, At: now, Whisper: p.Context == 1 || p.Context == 2, Encrypted: true}, &p)
@@ -197,12 +197,9 @@ func (c *Client) roster(o endpoint.Roster) Roster {
 	return r
 }
 
-// saveBook keeps what was remembered of others.
-func (c *Client) saveBook() {
-	if c.cfg.SaveBook == nil || c.cfg.Book == nil {
-		return
-	}
-	if err := c.cfg.SaveBook(c.cfg.Book); err != nil {
+// notRemembered says that what was remembered of others is not kept; nil: it is.
+func (c *Client) notRemembered(err error) {
+	if err != nil {
 		c.emit(Notice{e2ee.Notice{Code: "memory", Text: "What Sotto remembers of people could not be saved: " + err.Error()}})
 	}
 }

@@ -2,7 +2,9 @@ package guard
 
 import (
 	"strings"
+	"time"
 
+	"github.com/sotto-voip/sotto/client"
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/endpoint"
 	"github.com/sotto-voip/sotto/events"
@@ -17,16 +19,25 @@ func (s *session) fromGroups(o endpoint.Output) {
 	case endpoint.Roster:
 		s.rosterChanged(o)
 	case endpoint.Memory:
-		if err := s.g.cfg.Store.SaveTrust(s.g.ends.Book); err != nil {
-			s.g.log.Warn("memory of people", "error", err)
-			s.say("What Sotto remembers of people could not be saved.")
-		}
+		s.g.memory.Tick(time.Now())
 	case endpoint.Played:
 		s.deliver(&o.Packet)
 	case endpoint.ClearText:
 		s.up.SendMessage(o.Message)
 		s.say("Your message was sent in clear: who it is for has no Sotto.")
 	}
+}
+
+// remembered takes what was written of people.
+func (s *session) remembered(m client.Merged) {
+	if err := s.g.memory.Ended(m); err != nil {
+		s.notRemembered(err)
+	}
+}
+
+func (s *session) notRemembered(err error) {
+	s.g.log.Warn("memory of people", "error", err)
+	s.sayRarely(time.Now(), "memory", false, "What Sotto remembers of people could not be saved.")
 }
 
 // rosterChanged tells programs who is in a group, and the person when somebody

@@ -82,6 +82,7 @@ type Guard struct {
 
 	// Owned by Run.
 	ends         client.Endpoints
+	memory       client.Memory
 	lastListPing time.Time
 	refusals     lineBucket
 }
@@ -107,6 +108,7 @@ func New(cfg Config) (*Guard, error) {
 	if g.ends, err = endpoints(cfg); err != nil {
 		return nil, err
 	}
+	g.memory = client.Memory{Book: g.ends.Book, Merge: cfg.Store.MergeTrust}
 	if err := g.listen(); err != nil {
 		g.closeListeners()
 		return nil, err

@@ -168,6 +168,8 @@ func (s *session) loop(ctx context.Context) (*arrival, error) {
 				return nil, s.up.Err()
 			}
 			err = s.fromServer(time.Now(), f)
+		case m := <-s.g.memory.Done():
+			s.remembered(m)
 		case <-timer.C:
 			err = s.tick(time.Now())
 		}
@@ -212,12 +214,15 @@ func (s *session) disconnected() {
 	s.synced = false // nobody is there to be told
 	s.end.Disconnected(time.Now())
 	s.drain()
+	if err := s.g.memory.Flush(); err != nil {
+		s.notRemembered(err)
+	}
 }
 
 func (s *session) deadline() time.Time {
 	d := s.up.Deadline()
 	for _, t := range []time.Time{
-		s.end.Deadline(), s.pings.deadline(), s.lines.deadline(), s.down.lastTCP.Add(clientSilence),
+		s.end.Deadline(), s.pings.deadline(), s.lines.deadline(), s.down.lastTCP.Add(clientSilence), s.g.memory.Deadline(),
 	} {
 		if !t.IsZero() && t.Before(d) {
 			d = t
@@ -235,6 +240,7 @@ func (s *session) tick(now time.Time) error {
 	}
 	s.end.Tick(now)
 	s.drain()
+	s.g.memory.Tick(now)
 	s.sayOwed(now)
 	s.answerPings(now)
 	return nil

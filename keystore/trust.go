@@ -34,19 +34,32 @@ func (s *Store) SaveTrust(b *trust.Book) error {
 	if !b.Changed() {
 		return nil
 	}
-	unlock, err := s.lock()
+	p := b.Take()
+	newer, err := s.MergeTrust(p)
 	if err != nil {
-		return err
-	}
-	defer unlock()
-	newer, err := s.Trust()
-	if err != nil {
+		b.Return(p)
 		return err
 	}
 	b.Rebase(newer)
+	return nil
+}
+
+// MergeTrust writes p on top of what the file holds, and returns what it holds
+// then. After an error nothing was written. It may be called from any goroutine.
+func (s *Store) MergeTrust(p trust.Patch) (*trust.Book, error) {
+	unlock, err := s.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	b, err := s.Trust()
+	if err != nil {
+		return nil, err
+	}
+	p.Apply(b)
 	if err := writeFile(s.path("trust.json"), b.Marshal()); err != nil {
-		return err
+		return nil, err
 	}
 	b.Saved()
-	return nil
+	return b, nil
 }

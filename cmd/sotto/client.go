@@ -151,7 +151,7 @@ func (a *app) dial(ctx context.Context, f clientFlags, t target, bot bool) (*cli
 		if cfg.Book, err = store.Trust(); err != nil {
 			return nil, err
 		}
-		cfg.SaveBook = store.SaveTrust
+		cfg.MergeBook = store.MergeTrust
 	}
 	cert, _, err := store.MumbleCertificate()
 	if err != nil {
