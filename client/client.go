@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net"
 	"time"
 
@@ -94,7 +93,7 @@ type Client struct {
 	ends         Endpoints
 	memory       Memory
 	closeErr     error // of memory; to be read after done
-	pending      []Event
+	pending      backlog
 	fence        uint64    // the ping that answers the endpoint's Fence; 0: none
 	quiet        time.Time // when a message of end or a text last left
 	overrun      uint64
@@ -195,19 +194,14 @@ func (c *Client) run(ctx context.Context) {
 	c.drain(time.Now())
 	for {
 		timer.Reset(time.Until(c.deadline()))
-		var out chan Event
-		var next Event
-		if len(c.pending) > 0 {
-			out, next = c.events, c.pending[0]
-		}
+		out, next := c.pending.next(c.events)
 		var err error
 		select {
 		case <-ctx.Done():
 			c.link.Close(closeGrace)
 			return
 		case out <- next:
-			c.pending[0] = nil
-			c.pending = c.pending[1:]
+			c.pending.sent()
 		case f := <-c.do:
 			f()
 		case d, ok := <-c.link.Datagrams():
@@ -230,8 +224,8 @@ func (c *Client) run(ctx context.Context) {
 		case m := <-c.memory.Done():
 			c.notRemembered(c.memory.Ended(m))
 		}
-		if err == nil && len(c.pending) > maxPending {
-			err = errors.New("client: nobody reads the events")
+		if err == nil {
+			err = c.pending.check()
 		}
 		if err != nil && !c.again(ctx, err) {
 			return

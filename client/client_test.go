@@ -158,6 +158,10 @@ func TestLoginFails(t *testing.T) {
 		}, func(err error) bool { return errors.Is(err, e2ee.ErrMachineMade) }},
 		{"a server that never finishes", func(h *hall, _ *client.Config) { h.mute = true },
 			func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
+		{"a server that floods with short texts first", func(h *hall, _ *client.Config) { h.chatty = 1 },
+			func(err error) bool { return strings.Contains(err.Error(), "more than it should") }},
+		{"a server that floods with long texts first", func(h *hall, _ *client.Config) { h.chatty = 1<<20 - 100 },
+			func(err error) bool { return strings.Contains(err.Error(), "more than it should") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -172,7 +176,7 @@ func TestLoginFails(t *testing.T) {
 				if !c.want(err) {
 					t.Errorf("error %v", err)
 				}
-				synctest.Wait()
+				time.Sleep(time.Minute) // the hall ends as well
 			})
 		})
 	}

@@ -97,10 +97,4 @@ func (Notice) clientEvent()       {}
 func (Question) clientEvent()     {}
 func (Roster) clientEvent()       {}
 
-// Bounds of the events nobody has read yet.
-const (
-	maxPendingVoice = 2048 // beyond, voice is dropped
-	maxPending      = 8192 // beyond, the connection ends
-)
-
-func (c *Client) emit(ev Event) { c.pending = append(c.pending, ev) }
+func (c *Client) emit(ev Event) { c.pending.add(ev) }

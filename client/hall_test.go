@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -44,7 +45,11 @@ type hall struct {
 	silent bool                         // connections are not made, nor refused
 	curt   bool                         // closes after TLS
 	rude   bool                         // closes after its Version
+	chatty int                          // instead of letting people in, texts of so many bytes for ever
 }
+
+// maxChatter is how often a chatty server speaks.
+const maxChatter = 20_000
 
 type guest struct {
 	h       *hall
@@ -236,6 +241,16 @@ func (h *hall) frame(g *guest, f control.Frame) bool {
 				g.conn.SendMessage(r)
 				return false
 			}
+		}
+		if h.chatty > 0 {
+			words := strings.Repeat("x", h.chatty)
+			for range maxChatter {
+				if !g.conn.SendMessage(&mumblepb.TextMessage{Message: proto.String(words)}) {
+					break
+				}
+				time.Sleep(time.Millisecond) // the network's pace
+			}
+			return true
 		}
 		if !h.mute {
 			h.admit(g, m.GetUsername())

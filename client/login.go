@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"slices"
 	"syscall"
 	"time"
 
@@ -23,6 +22,9 @@ var ErrNoChannel = errors.New("client: no such channel")
 // version: it listens, and does not want to hear anything of us. Murmur does so
 // to addresses it has banned for a while (src/murmur/Server.cpp, newClient).
 var ErrHungUp = errors.New("client: the server closed the connection before it said anything")
+
+// errBeforeSync: what comes before ServerSync waits for somebody to read it.
+var errBeforeSync = errors.New("client: the server says more than it should before it lets us in")
 
 // hungUp adds ErrHungUp to an error that came before the server's Version, if it
 // says that the server closed the connection.
@@ -69,7 +71,7 @@ func (c *Client) dial(ctx context.Context) (link *Link, end *endpoint.Endpoint, 
 // login brings up link and endpoint and waits for ServerSync. It runs before
 // the owner loop (first login) or inside it (reconnect).
 func (c *Client) login(ctx context.Context) (err error) {
-	before := len(c.pending)
+	before := len(c.pending.list)
 	link, end, err := c.dial(ctx)
 	if err != nil {
 		return err
@@ -112,11 +114,14 @@ func (c *Client) login(ctx context.Context) (err error) {
 			if err := c.frame(time.Now(), f); err != nil {
 				return err
 			}
+			if c.pending.check() != nil {
+				return errBeforeSync
+			}
 		}
 	}
 	link.Authenticated()
 	// What the login brought belongs to the new session, so it comes after this.
-	c.pending = slices.Insert(c.pending, before, Event(Connected{end.Mirror().Self(), link.ServerVersion()}))
+	c.pending.insert(before, Connected{end.Mirror().Self(), link.ServerVersion()})
 	if err := c.join(); err != nil {
 		return err
 	}

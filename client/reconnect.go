@@ -73,11 +73,8 @@ func (c *Client) deliver(ctx context.Context, pause time.Duration) bool {
 		over = t.C
 	}
 	for {
-		var out chan Event
-		var next Event
-		if len(c.pending) > 0 {
-			out, next = c.events, c.pending[0]
-		} else if pause == 0 {
+		out, next := c.pending.next(c.events)
+		if out == nil && pause == 0 {
 			return true
 		}
 		select {
@@ -86,7 +83,7 @@ func (c *Client) deliver(ctx context.Context, pause time.Duration) bool {
 		case <-over:
 			return true
 		case out <- next:
-			c.pending = c.pending[1:]
+			c.pending.sent()
 		case f := <-c.do:
 			f() // answers that there is no connection
 		}

@@ -103,7 +103,7 @@ func (c *Client) voice(now time.Time, in *voice.Packet) {
 
 // heard hands out one packet, unless nobody reads.
 func (c *Client) heard(ev Voice, p *voice.Packet) {
-	if len(c.pending) > maxPendingVoice {
+	if len(c.pending.list) > maxPendingVoice {
 		c.overrun++
 		return
 	}
