@@ -8,6 +8,7 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/sotto-voip/sotto/client"
+	"github.com/sotto-voip/sotto/mumble/mirror"
 )
 
 // Plain turns a Mumble text into one line for a terminal: tags off, line
@@ -47,6 +48,28 @@ func Printable(s string) string {
 	}, s)
 }
 
+// Name words the name of a user, which is the server's word: as it is if it is
+// plainly one, else in quotation marks, so that it cannot pass for anything else of
+// the line.
+func Name(name string) string {
+	plain := func(r rune) bool {
+		return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._-", r)
+	}
+	if name != "" && len(name) <= 40 && !strings.ContainsFunc(name, func(r rune) bool { return !plain(r) }) {
+		return name
+	}
+	return mirror.Label(name)
+}
+
+// Names words a list of names.
+func Names(names []string) string {
+	words := make([]string, len(names))
+	for i, n := range names {
+		words[i] = Name(n)
+	}
+	return strings.Join(words, ", ")
+}
+
 // DescribePlain is Describe for a client without Sotto. It never decrypts, so
 // that says nothing of a text; behind guard, guard has marked it already.
 func DescribePlain(ev client.Event) string {
@@ -64,10 +87,10 @@ func DescribePlain(ev client.Event) string {
 const server = "[server]"
 
 func author(t client.TextMessage) string {
-	if name := Printable(t.Name); name != "" {
-		return name
+	if t.Name == "" {
+		return server
 	}
-	return server
+	return Name(t.Name)
 }
 
 // Describe words an event for a person's terminal, "" for what is not worth a line.
@@ -92,9 +115,9 @@ func Describe(ev client.Event) string {
 		if !ev.Home || len(ev.Members) < 2 {
 			return ""
 		}
-		return "* in the encrypted group: " + Printable(strings.Join(ev.Members, ", "))
+		return "* in the encrypted group: " + Names(ev.Members)
 	case client.OtherSecret:
-		return fmt.Sprintf("* %s uses another secret and cannot hear you.", Printable(ev.Name))
+		return fmt.Sprintf("* %s uses another secret and cannot hear you.", Name(ev.Name))
 	case client.Disconnected:
 		if ev.Retry > 0 {
 			return fmt.Sprintf("* connection lost (%v); trying again in %v", Printable(Sentence(ev.Err.Error())), ev.Retry.Round(100_000_000))

@@ -173,16 +173,16 @@ func (a *app) describe(e events.Event, f guardFlags, target string) string {
 		return fmt.Sprintf("%s  %s: leaves as %s. %s", at, e.State, e.Leave, e.Reason)
 	case "holder":
 		if *e.Holds {
-			return fmt.Sprintf("%s  %s holds the secret", at, e.Name)
+			return fmt.Sprintf("%s  %s holds the secret", at, headless.Name(e.Name))
 		}
-		return fmt.Sprintf("%s  %s is gone", at, e.Name)
+		return fmt.Sprintf("%s  %s is gone", at, headless.Name(e.Name))
 	case "other_secret":
-		return fmt.Sprintf("%s  %s uses another secret", at, e.Name)
+		return fmt.Sprintf("%s  %s uses another secret", at, headless.Name(e.Name))
 	case "notice", "question":
 		return fmt.Sprintf("%s  %s", at, e.Text)
 	case "roster":
 		if len(e.Members) > 1 {
-			return fmt.Sprintf("%s  in the encrypted group: %s", at, strings.Join(e.Members, ", "))
+			return fmt.Sprintf("%s  in the encrypted group: %s", at, headless.Names(e.Members))
 		}
 	case "client_refused", "upstream_failed", "disconnected", "rejected", "text_failed":
 		return fmt.Sprintf("%s  %s: %s", at, strings.ReplaceAll(e.Event, "_", " "), e.Reason)

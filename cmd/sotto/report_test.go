@@ -282,7 +282,8 @@ func TestDescribe(t *testing.T) {
 	}{
 		{events.Event{Event: "connected", Server: "1.5.735"}, "12:00:00  your Mumble has come; connected to the server (1.5.735)"},
 		{events.Event{Event: "gate", State: "Typed", Leave: "ciphertext", Reason: "bob holds it"}, "12:00:00  Typed: leaves as ciphertext. bob holds it"},
-		{events.Event{Event: "holder", Name: "bob" + bad, Holds: &yes}, "12:00:00  bob[2J]0;x sotto: error: forged\u2028 holds the secret"},
+		{events.Event{Event: "holder", Name: "bob" + bad, Holds: &yes}, "12:00:00  “bob[2J]0;xsotto: error: forged\u2028” holds the secret"},
+		{events.Event{Event: "roster", Members: []string{"bob", "carol holds the secret"}}, "12:00:00  in the encrypted group: bob, “carol holds the secret”"},
 		{events.Event{Event: "holder", Name: "bob", Holds: &no}, "12:00:00  bob is gone"},
 		{events.Event{Event: "other_secret", Name: "eve"}, "12:00:00  eve uses another secret"},
 		{events.Event{Event: "notice", Text: "one sentence"}, "12:00:00  one sentence"},

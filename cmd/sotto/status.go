@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -167,7 +166,7 @@ func (s *standing) line() string {
 	}
 	line := fmt.Sprintf("port %d: %s (%s)", s.Port, words, s.State)
 	if len(s.Members) > 0 {
-		line += ", with " + strings.Join(s.Members, ", ")
+		line += ", with " + headless.Names(s.Members)
 		if s.Quantum != nil && !*s.Quantum {
 			line += ", not post-quantum"
 		}
