@@ -202,7 +202,7 @@ func (m *Machine) process(now time.Time, g *group, w waiting) {
 		m.report(now, g, w, author.session())
 		return
 	}
-	if m.regime == RegimeNoEcho && g.pending != nil && g.want == nil && bytes.Compare(author.rank[:], g.leaves[g.own].rank[:]) > 0 {
+	if m.regime == RegimeNoEcho && g.pending != nil && (g.want == nil || g.want.strange) && bytes.Compare(author.rank[:], g.leaves[g.own].rank[:]) > 0 {
 		c.Discard() // ours goes before (§6.3), unless others have taken this one
 		return
 	}
