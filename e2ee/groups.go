@@ -47,10 +47,11 @@ type Groups struct {
 	stats Stats
 	media media
 
-	ran   bool              // a connection has begun in this run
-	free  bool              // the last one ended where nothing bound the gate (MemoryFree)
-	seat  *seat             // where it ended; nil: none has been anywhere
-	names map[uint32]string // of members who are gone, until they are no members
+	ran       bool              // a connection has begun in this run
+	free      bool              // the last one ended where nothing bound the gate (MemoryFree)
+	seat      *seat             // where it ended; nil: none has been anywhere
+	remembers bucket            // of new people, for as long as the run lasts
+	names     map[uint32]string // of members who are gone, until they are no members
 
 	// Of the connection.
 	session  uint32

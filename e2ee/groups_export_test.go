@@ -60,3 +60,6 @@ func (e *Groups) Bases(id envelope.GroupID, session uint32) (own, cur, prev [bas
 	r := &at.leaves[session].recv
 	return at.own.base, r.cur.base, r.prev.base
 }
+
+// FillMemory uses up what a day may add to the sticky memory.
+func (e *Groups) FillMemory(now time.Time) { e.remembers = bucket{rememberBurst, now} }

@@ -15,6 +15,12 @@ const (
 	enterTime    = 3 * time.Second  // without a sign of Sotto
 	clearTime    = 30 * time.Minute // of clear by the user
 	rememberTime = time.Second      // in Priv
+
+	// rememberBurst new entries of the sticky memory, four to a person, are made at
+	// once, and rememberRate a second afterwards: neither ghosts nor a server that
+	// renames people shall crowd out friends.
+	rememberBurst = 2048
+	rememberRate  = 2048.0 / (24 * 3600)
 )
 
 // Codes of Notice, besides those of Engine and of the agreement.
@@ -25,6 +31,7 @@ const (
 	NoticeUnheard = "unheard"
 	NoticeConfirm = "confirm"
 	NoticeJoin    = "join"
+	NoticeMemory  = "memory"
 )
 
 // step moves the gate by one event, and says what comes of it.

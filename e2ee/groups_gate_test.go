@@ -2,11 +2,13 @@ package e2ee_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/trust"
 )
 
 // took returns what an engine has said to its person since the last time.
@@ -175,6 +177,45 @@ func TestGroupsSticky(t *testing.T) {
 			h.run(time.Minute)
 			alice.want("the user says clear", "Asked > Clear")
 		})
+	}
+}
+
+// Ghosts do not crowd friends out of the memory: only so many new people a day are
+// remembered, those who were stay, and the user is told.
+func TestGroupsMemoryShare(t *testing.T) {
+	h, list := meet(t, "E", "alice", "bob")
+	alice := list[0]
+	fresh := func(name string) bool {
+		for _, g := range list {
+			if g.name == name {
+				p := trust.Person{Identity: g.cfg.Device.Identity(), Name: name, CertHash: certOf(name)}
+				return alice.cfg.Book.Fresh(h.now, hallAddress, p) > 0
+			}
+		}
+		t.Fatal(name)
+		return false
+	}
+	if fresh("bob") {
+		t.Fatal("bob is not remembered")
+	}
+	alice.took()
+	alice.FillMemory(h.now)
+	for i := range 3 {
+		list = append(list, h.join(fmt.Sprint("ghost", i), 3))
+	}
+	h.until(20*time.Second, "all", func() bool { return together(list...) })
+	h.run(5 * time.Second)
+	alice.want("ghosts", "line memory")
+	if !fresh("ghost0") || fresh("bob") {
+		t.Errorf("ghost is new: %v, bob is new: %v", fresh("ghost0"), fresh("bob"))
+	}
+	h.run(time.Hour)
+	carol := h.join("carol", 3)
+	list = append(list, carol)
+	h.until(20*time.Second, "carol too", func() bool { return together(list...) })
+	h.run(5 * time.Second)
+	if fresh("carol") {
+		t.Error("an hour later nobody new is remembered")
 	}
 }
 

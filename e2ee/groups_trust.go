@@ -79,6 +79,9 @@ func (e *Groups) judge(now time.Time) {
 			if j.reason == "" && !j.seen && r.shown(l.Session) {
 				e.cfg.Book.See(now, e.cfg.Address, p)
 				j.seen = true
+				if w := &e.watching; r.Group == e.home && e.gate.State() == StatePriv && w.rememberAt.IsZero() {
+					w.rememberAt = now.Add(rememberTime)
+				}
 			}
 			e.watching.judged[k] = j
 			r.suspect = r.suspect || j.reason != ""
@@ -197,12 +200,22 @@ func (e *Groups) remember(now time.Time) {
 		return
 	}
 	var people []trust.Person
+	room := true
 	for _, l := range r.Leaves {
-		if l.Index != r.Own {
-			people = append(people, e.person(l.Session, l.Who.Identity))
+		if l.Index == r.Own || !r.shown(l.Session) {
+			continue // a leaf alone is the word of who added it
 		}
+		p := e.person(l.Session, l.Who.Identity)
+		if !e.remembers.takeN(now, e.cfg.Book.Fresh(now, e.cfg.Address, p), rememberRate, rememberBurst) {
+			room = false
+			continue
+		}
+		people = append(people, p)
 	}
-	e.cfg.Book.Remember(now, e.cfg.Address, e.world.Channel, people)
+	if all := e.cfg.Book.Remember(now, e.cfg.Address, e.world.Channel, people); (!room || !all) && !w.fullSaid {
+		w.fullSaid = true
+		e.emit(Notice{NoticeMemory, "So many people came that Sotto cannot remember all of them as protected. If one comes back without Sotto, you will not be asked."})
+	}
 	e.cfg.Book.RememberServer(now, e.cfg.Address, e.serverFacts())
 	e.saveBook()
 }

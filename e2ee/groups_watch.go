@@ -25,6 +25,7 @@ type watching struct {
 	ready      readiness // that was said
 	want       bool      // that the agreement knows
 	heldSaid   bool
+	fullSaid   bool // that not everybody is remembered
 	lineSaid   bool // in StateClear: that the server is worse than it was
 	byServer   bool
 	// otherSecret: the group here has another typed secret than ours.

@@ -87,10 +87,16 @@ type bucket struct {
 }
 
 func (b *bucket) take(now time.Time, rate, burst float64) bool {
-	if !b.has(now, rate, burst) {
-		return false
+	return b.takeN(now, 1, rate, burst)
+}
+
+// takeN lets through n at once, or none.
+func (b *bucket) takeN(now time.Time, n int, rate, burst float64) bool {
+	b.has(now, rate, burst)
+	if b.used+float64(n) > burst {
+		return n == 0
 	}
-	b.used++
+	b.used += float64(n)
 	return true
 }
 

@@ -51,6 +51,19 @@ func (b *Book) Remember(now time.Time, server string, channel uint32, people []P
 	return b.protect(now.Unix(), keys)
 }
 
+// Fresh is how many entries Remember would add for p.
+func (b *Book) Fresh(now time.Time, server string, p Person) (n int) {
+	if p.Identity == (identity.PublicKey{}) {
+		return 0
+	}
+	for _, k := range stickyKeys(serverName(server), p) {
+		if !b.isProtected(now.Unix(), k) {
+			n++
+		}
+	}
+	return n
+}
+
 func (b *Book) protect(now int64, keys []key) bool {
 	if b.protected == nil {
 		b.protected = map[key]int64{}
