@@ -141,8 +141,11 @@ func (s *stage) try(m *murmur) error {
 	if err := m.own(); err != nil {
 		return err
 	}
-	// With -supw the server stores the password and ends, with success or not.
-	supw, err := s.start(m.command("-supw", m.password))
+	// The server stores the password and ends, with success or not. Arguments could
+	// be read by everybody on the machine.
+	cmd := m.command("-readsupw")
+	cmd.Stdin = strings.NewReader(m.password + "\n")
+	supw, err := s.start(cmd)
 	if err != nil {
 		return err
 	}
