@@ -18,7 +18,8 @@ type opening struct {
 	sessions []uint32
 	requests map[envelope.Ref]uint32
 	replies  map[uint32]mls.VerifiedKeyPackage
-	until    time.Time
+	queued   int       // requests that have not left yet
+	until    time.Time // when whoever has not answered is given up
 }
 
 // openDirect finds the direct group of exactly these people, or asks them for
@@ -26,7 +27,7 @@ type opening struct {
 // elsewhere.
 func (m *Machine) openDirect(now time.Time, in OpenDirect) {
 	to := m.present(in.Sessions)
-	if m.session == 0 || len(to) == 0 || len(to) > maxDirectPeople {
+	if m.session == 0 || len(to) == 0 || len(to) > MaxDirectPeople {
 		m.emit(DirectFailed{Token: in.Token, Missing: in.Sessions})
 		return
 	}
@@ -40,7 +41,8 @@ func (m *Machine) openDirect(now time.Time, in OpenDirect) {
 		return
 	}
 	o := &opening{
-		token: in.Token, group: newGroupID(), suite: m.cfg.Suites[0], sessions: to, until: now.Add(directAsk),
+		token: in.Token, group: newGroupID(), suite: m.cfg.Suites[0], sessions: to,
+		queued: len(to), until: now.Add(directMost),
 		requests: map[envelope.Ref]uint32{}, replies: map[uint32]mls.VerifiedKeyPackage{},
 	}
 	m.direct[in.Token] = o
@@ -50,7 +52,21 @@ func (m *Machine) openDirect(now time.Time, in OpenDirect) {
 		object := envelope.Object{Kind: envelope.KindKeyPackageRequest, Body: r.Append(nil)}
 		o.requests[object.Ref()] = s
 		m.emit(Expect{From: s, Kind: envelope.KindKeyPackageReply})
-		m.send([]uint32{s}, object, PriorityHello, false, sent{})
+		m.send([]uint32{s}, object, PriorityHello, false, sent{purpose: forRequest, group: o.group})
+	}
+}
+
+// requested: a KeyPackageRequest of ours has left, or never will. Many take the
+// carrier longer than an answer takes.
+func (m *Machine) requested(now time.Time, id envelope.GroupID) {
+	for _, o := range m.direct {
+		if o.group != id {
+			continue
+		}
+		if o.queued--; o.queued == 0 && now.Add(directAsk).Before(o.until) {
+			o.until = now.Add(directAsk)
+			m.due(o.until)
+		}
 	}
 }
 

@@ -2,13 +2,16 @@ package audience
 
 import "time"
 
+// MaxDirectPeople is how many people a direct group can be opened for, besides
+// oneself (Sotto protocol §3).
+const MaxDirectPeople = 32
+
 // Bounds of Sotto protocol §12 that belong here. Those of bytes on the way are
 // the carrier's.
 const (
 	maxMembers       = 128
 	maxGroups        = 40
 	maxDirect        = 32
-	maxDirectPeople  = 32
 	maxCommit        = 256 << 10
 	maxProposals     = 64
 	maxOrdered       = 6916 // bytes of an object that still goes as fragments (§1.2)
@@ -68,7 +71,8 @@ const (
 	beaconDirect    = 60 * time.Second
 	directActive    = 2 * time.Minute
 	directIdle      = 10 * time.Minute
-	directAsk       = 2 * time.Second
+	directAsk       = 2 * time.Second  // after the last request has left
+	directMost      = 20 * time.Second // after the first
 	weightWindow    = 25 * time.Second
 	weightWindowN   = 75 * time.Second
 	silentNever     = 30 * time.Second // until a leaf that never gave a sign of life is removed

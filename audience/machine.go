@@ -85,7 +85,7 @@ func newConnection() connection {
 		wants:    map[uint32]*bucket{},
 		seqs:     map[envelope.GroupID]uint32{},
 		verified: bucket{rate: time.Second / maxVerifications, burst: maxVerifications},
-		answered: bucket{rate: time.Second / maxAnswers, burst: maxDirectPeople},
+		answered: bucket{rate: time.Second / maxAnswers, burst: MaxDirectPeople},
 	}
 }
 
@@ -221,6 +221,7 @@ const (
 	forCommit
 	forBody // of a Commit, whose Ref follows
 	forWelcome
+	forRequest // a KeyPackageRequest
 )
 
 // send hands an object to the carrier. Without receivers nothing is sent.
@@ -258,6 +259,8 @@ func (m *Machine) delivered(now time.Time, token uint64, ordered bool) {
 		}
 	case forWelcome:
 		m.welcomed(why.group)
+	case forRequest:
+		m.requested(now, why.group)
 	}
 }
 
@@ -276,6 +279,8 @@ func (m *Machine) failed(now time.Time, token uint64) {
 		}
 	case forWelcome:
 		m.welcomed(why.group)
+	case forRequest:
+		m.requested(now, why.group)
 	}
 }
 

@@ -40,7 +40,8 @@ type Frame struct {
 
 // SendVoice sends one packet. It returns ErrHeld while the gate is closed, and
 // ErrNotConnected without a connection; the packet is then dropped, as late voice
-// is of no use.
+// is of no use. The beginning of a whisper whose keys are being prepared is kept for
+// up to 600 ms; a Notice says so if it was in vain.
 func (c *Client) SendVoice(f Frame) error {
 	return c.online(func() error {
 		in := voice.Packet{
@@ -62,6 +63,13 @@ func (c *Client) SendVoice(f Frame) error {
 			}
 			return c.link.SendVoice(&out)
 		case e2ee.LeaveNothing:
+			if f.Target == 0 || c.offline() {
+				return ErrHeld
+			}
+			var out voice.Packet
+			if err := c.end.Protect(c.sendBuf[:0], time.Now(), &in, &out); errors.Is(err, endpoint.ErrKept) {
+				return nil
+			}
 		}
 		return ErrHeld
 	})

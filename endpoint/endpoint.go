@@ -95,7 +95,8 @@ type (
 	// Fence asks for a ping by TCP, behind all that was sent before; Fenced is for the
 	// answer to the latest one.
 	Fence struct{}
-	// Voice is a packet for the server: an announcement that holds no speech.
+	// Voice is a packet for the server: an announcement that holds no speech, or a
+	// packet of a whisper that waited for its keys.
 	Voice struct{ Packet voice.Packet }
 	// Gate says that what may leave has changed.
 	Gate struct{ e2ee.GateChanged }
@@ -318,6 +319,7 @@ func (e *Endpoint) Deadline() time.Time {
 		d = earlier(d, e.worldAt.Add(worldPace))
 	}
 	d = earlier(d, e.targetsDue())
+	d = earlier(d, e.keptUntil())
 	for _, w := range e.waiting {
 		d = earlier(d, w.until)
 	}
@@ -340,6 +342,7 @@ func (e *Endpoint) Tick(now time.Time) {
 	e.engine.Handle(now, nil)
 	e.carrier.Handle(now, carrier.Tick{})
 	e.retryTargets(now)
+	e.expireKept(now)
 	e.retryTexts(now)
 	e.early.expire(now)
 	e.settle(now)

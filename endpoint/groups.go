@@ -20,6 +20,7 @@ import (
 type direct struct {
 	target uint32 // 0: a text
 	text   waitingText
+	asked  []uint32 // of a survey for a text: those asked now
 }
 
 // fromGroups carries the outputs that only the engine of groups has.
@@ -102,70 +103,12 @@ func (e *Endpoint) strangers(sessions []uint32) (out []uint32) {
 	return out
 }
 
-// openTarget asks for the direct group of the people whom a whisper is for.
-func (e *Endpoint) openTarget(now time.Time, id uint32, t *target) {
-	if slices.Equal(t.asked, t.sessions) || len(t.sessions) == 0 || t.refused != "" {
-		return
-	}
-	if now.Before(t.again) {
-		if slices.Equal(t.failed, t.sessions) {
-			return
-		}
-		t.again, t.tries = time.Time{}, 0 // others were asked in vain
-	}
-	t.group, t.token, t.asked = envelope.GroupID{}, 0, nil
-	if missing := e.strangers(t.sessions); len(missing) > 0 {
-		e.inVain(t, t.sessions, missing)
-		return
-	}
-	t.asked = slices.Clone(t.sessions)
-	t.token = e.openDirect(now, t.sessions, direct{target: id})
-}
-
-// targetPatience is how long to wait before a group for a whisper is asked for again
-// that did not come about: doubled each time, up to targetPatienceMost. Where objects
-// are texts an answer can come later than somebody waits for it.
-const (
-	targetPatience     = 3 * time.Second
-	targetPatienceMost = time.Minute
-)
-
-// retryTargets asks again for the groups that are due.
-func (e *Endpoint) retryTargets(now time.Time) {
-	for id := uint32(1); id < LoopbackTarget; id++ {
-		if t, ok := e.targets[id]; ok && !t.again.IsZero() && !now.Before(t.again) {
-			t.again = time.Time{}
-			e.openTarget(now, id, t)
-		}
-	}
-}
-
-// targetsDue is when retryTargets has something to do.
-func (e *Endpoint) targetsDue() (due time.Time) {
-	for _, t := range e.targets {
-		due = earlier(due, t.again)
-	}
-	return due
-}
-
 func (e *Endpoint) openDirect(now time.Time, sessions []uint32, d direct) uint64 {
 	e.nextToken++
 	token := e.nextToken
 	e.asking[token] = d
 	e.engine.Handle(now, e2ee.OpenDirect{Token: token, Sessions: sessions})
 	return token
-}
-
-// whisperReady reports why a whisper in a direct group is not sent, nil if it may
-// be.
-func (e *Endpoint) whisperReady(t *target) error {
-	switch {
-	case !t.group.IsZero():
-		return nil
-	case t.token != 0:
-		return &TargetError{"the whisper is not sent: its keys are being prepared"}
-	}
-	return &TargetError{"the whisper is not sent: " + e.withoutSotto(t.sessions)}
 }
 
 // withoutSotto words who of the sessions has not shown that it runs Sotto.
@@ -210,6 +153,13 @@ func (e *Endpoint) sendInGroup(now time.Time, t e2ee.Text, to []uint32, own bool
 		return nil
 	}
 	w := waitingText{text: t, to: to, until: now.Add(askTime), message: proto.Clone(m).(*mumblepb.TextMessage)}
+	if len(to) > maxReaders {
+		if !e.groups.MayWhisperClear(to) {
+			return refused(manyReaders)
+		}
+		e.notice(NoticeAsking, "Your message waits until everybody whom it is for was asked for Sotto.")
+		return e.surveyText(now, w)
+	}
 	e.openDirect(now, to, direct{text: w})
 	e.settle(now)
 	return nil
@@ -258,9 +208,16 @@ func (e *Endpoint) directReady(now time.Time, o e2ee.DirectReady) {
 	}
 	delete(e.asking, o.Token)
 	if d.target != 0 {
-		if t := e.targets[d.target]; t != nil && t.token == o.Token {
+		if t := e.targets[d.target]; t != nil && t.token == o.Token && t.wide() {
+			e.targetSurveyed(now, d.target, t, nil)
+		} else if t != nil && t.token == o.Token {
 			t.group, t.tries = o.Group, 0
+			e.playOn(now, t)
 		}
+		return
+	}
+	if d.asked != nil {
+		e.emit(TextFailed{refused(manyReaders).Error()})
 		return
 	}
 	d.text.group, d.text.until = o.Group, now.Add(askTime)
@@ -279,26 +236,27 @@ func (e *Endpoint) directFailed(now time.Time, o e2ee.DirectFailed) {
 	delete(e.asking, o.Token)
 	switch {
 	case d.target != 0:
-		if t := e.targets[d.target]; t != nil && t.token == o.Token {
+		if t := e.targets[d.target]; t != nil && t.token == o.Token && t.wide() {
+			e.targetSurveyed(now, d.target, t, o.Missing)
+		} else if t != nil && t.token == o.Token {
 			e.inVain(t, t.asked, o.Missing)
-			t.token, t.asked = 0, nil
+			t.token, t.asked, t.kept = 0, nil, nil
 			t.again = now.Add(min(targetPatience<<min(t.tries, 8), targetPatienceMost))
 			t.tries++
+		}
+	case d.asked != nil:
+		err := refused(manyReaders)
+		if surveyed(&d.text.vain, d.asked, o.Missing) {
+			err = e.surveyText(now, d.text)
+		}
+		if err != nil {
+			e.emit(TextFailed{err.Error()})
 		}
 	case e.groups.MayWhisperClear(d.text.to):
 		e.emit(ClearText{d.text.message})
 	default:
 		e.emit(TextFailed{refused(e.withoutSotto(o.Missing)).Error()})
 	}
-}
-
-// inVain notes that people were asked for a whisper and did not answer, and says so
-// where it leaves in clear.
-func (e *Endpoint) inVain(t *target, asked, missing []uint32) {
-	if !slices.Equal(t.failed, asked) && e.groups.MayWhisperClear(asked) {
-		e.notice(NoticeWhisper, "What you whisper to "+e.whom(asked)+" leaves in clear: "+e.withoutSotto(missing)+".")
-	}
-	t.failed = slices.Clone(asked)
 }
 
 // MayPlayClear reports whether ordinary Opus of a session may be played, with the

@@ -16,6 +16,7 @@ const (
 	NoticeUnconfirmed = "unconfirmed" // a member does not show the current keys
 	NoticeChannel     = "channel"     // the own channel was renamed or linked, and stays protected
 	NoticeWhisper     = "whisper"     // who is whispered to has no Sotto, and hears it in clear
+	NoticeAsking      = "asking"      // a text waits until many people were asked for Sotto
 	NoticeFlood       = "flood"       // more texts of somebody than anybody writes, or more of Sotto's own messages
 )
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sotto-voip/sotto/envelope"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
+	"github.com/sotto-voip/sotto/mumble/voice"
 )
 
 // TargetError says why a whisper or shout is not sent. Its text is for the person.
@@ -33,6 +34,15 @@ type target struct {
 	failed []uint32  // people who were asked in vain
 	tries  int       // without success, for these people
 	again  time.Time // when to ask once more; zero: now, or there is a group
+
+	kept   []voice.Packet // of a whisper whose keys are being prepared
+	keptAt time.Time      // since when
+	late   bool           // they took too long, which was said
+
+	// Of a wide one, see survey.
+	might    []uint32 // who could be in a group of the server's
+	vain     []uint32 // who was asked in vain, sorted
+	shouting bool     // the server knows its group, for it leaves in clear
 }
 
 // SetTarget takes a VoiceTarget of the own client. It is rewritten to explicit
@@ -50,7 +60,10 @@ func (e *Endpoint) SetTarget(now time.Time, m *mumblepb.VoiceTarget) {
 	t := &target{spec: m}
 	if old, ok := e.targets[id]; ok {
 		t.registered, t.group, t.asked, t.token = old.registered, old.group, old.asked, old.token
-		t.tries, t.again, t.failed = old.tries, old.again, old.failed
+		t.tries, t.again, t.failed, t.vain = old.tries, old.again, old.failed, old.vain
+		if old.shouting {
+			t.registered = nil // the server knows the group
+		}
 	}
 	e.targets[id] = t
 	e.refreshTarget(now, id, t)
@@ -66,7 +79,14 @@ func (e *Endpoint) refreshTargets(now time.Time) {
 }
 
 func (e *Endpoint) refreshTarget(now time.Time, id uint32, t *target) {
+	before := t.sessions
 	t.sessions, t.refused = e.expand(t.spec)
+	if !slices.Equal(before, t.sessions) {
+		t.kept = nil // spoken to others
+	}
+	if t.refused != "" {
+		t.might = e.mightHear(t.spec)
+	}
 	if e.groups != nil {
 		e.openTarget(now, id, t)
 	} else {
@@ -106,10 +126,16 @@ func has(sorted []uint32, s uint32) bool {
 // expand names everybody who could hear a target, as Murmur would route it
 // (src/murmur/Server.cpp, createWhisperTargetCacheFor), rights not subtracted.
 func (e *Endpoint) expand(m *mumblepb.VoiceTarget) (sessions []uint32, refused string) {
+	if slices.ContainsFunc(m.GetTargets(), func(t *mumblepb.VoiceTarget_Target) bool { return t.GetGroup() != "" }) {
+		return nil, "a shout to a group cannot be encrypted, because nobody but the server knows who is in it"
+	}
+	return e.mightHear(m), ""
+}
+
+// mightHear is expand without regard to groups of the server's, whose members are
+// among the people of the channels that are named.
+func (e *Endpoint) mightHear(m *mumblepb.VoiceTarget) (sessions []uint32) {
 	for _, t := range m.GetTargets() {
-		if t.GetGroup() != "" {
-			return nil, "a shout to a group cannot be encrypted, because nobody but the server knows who is in it"
-		}
 		sessions = append(sessions, t.GetSession()...)
 		if t.ChannelId == nil {
 			continue
@@ -129,7 +155,7 @@ func (e *Endpoint) expand(m *mumblepb.VoiceTarget) (sessions []uint32, refused s
 		_, known := e.mirror.User(s)
 		return !known || s == e.mirror.Self()
 	})
-	return sessions, ""
+	return sessions
 }
 
 // mayWhisper reports why a packet for a target is not sent, nil if it may be.

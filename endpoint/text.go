@@ -31,6 +31,7 @@ type waitingText struct {
 	// message as the client sent it.
 	group   envelope.GroupID
 	message *mumblepb.TextMessage
+	vain    []uint32 // of a survey: who was asked in vain, sorted
 }
 
 // TextError says why a text is not sent. Its text is for the person.

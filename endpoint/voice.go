@@ -34,10 +34,14 @@ const announceLength = 20 * time.Millisecond
 // inside the ciphertext; target, frame number and terminator stay outside.
 func (e *Endpoint) Protect(dst []byte, now time.Time, in, out *voice.Packet) error {
 	if e.LeaveFor(in.Target) != e2ee.LeaveCiphertext {
-		if in.Target != 0 && in.Target != LoopbackTarget && e.groups != nil {
-			return e.mayWhisper(in.Target)
+		if in.Target == 0 || in.Target == LoopbackTarget || e.groups == nil {
+			return ErrHeld
 		}
-		return ErrHeld
+		err := e.mayWhisper(in.Target)
+		if t := e.targets[uint32(in.Target)]; err != nil && t != nil && e.keep(now, t, in) {
+			return ErrKept
+		}
+		return err
 	}
 	switch {
 	case in.Codec != voice.Opus:
@@ -110,7 +114,9 @@ func (e *Endpoint) LeaveFor(target uint8) e2ee.Leave {
 		return e2ee.LeaveNothing
 	case !t.group.IsZero():
 		return e2ee.LeaveCiphertext
-	case slices.Equal(t.failed, t.sessions) && e.groups.MayWhisperClear(t.sessions):
+	case t.shouting && slices.Equal(t.failed, t.might) && e.groups.MayWhisperClear(t.might):
+		return e2ee.LeaveClear
+	case t.refused == "" && slices.Equal(t.failed, t.sessions) && e.groups.MayWhisperClear(t.sessions):
 		return e2ee.LeaveClear
 	}
 	return e2ee.LeaveNothing

@@ -55,6 +55,8 @@ func (s *session) protect(now time.Time, p *voice.Packet) {
 	case err == nil:
 		s.sendUp(&out)
 		return
+	case errors.Is(err, endpoint.ErrKept):
+		return // it follows as endpoint.Voice
 	case errors.As(err, &target):
 		s.sayRarely(now, "target", true, target.Reason)
 	case errors.Is(err, endpoint.ErrCodec):

@@ -1,0 +1,289 @@
+package endpoint_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/endpoint"
+	"github.com/sotto-voip/sotto/identity"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
+	"github.com/sotto-voip/sotto/mumble/voice"
+)
+
+// preferring returns an endpoint that goes clear where nobody else has Sotto.
+func preferring(t testing.TB) *endpoint.Endpoint {
+	t.Helper()
+	e, err := endpoint.NewGroups(e2ee.GroupsConfig{
+		Policy: e2ee.PolicyPrefer, Server: testServer, Address: "example.org:64738", Device: identity.New().NewDevice(0),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// whispers sends n packets of 20 ms as they are spoken, and returns what came of the
+// first and the last.
+func (p *person) whispers(n int) (first, last error) {
+	for i := range n {
+		_, err := p.say(1, packet(20, byte(i)))
+		if i == 0 {
+			first = err
+		}
+		last = err
+		p.r.run(20 * time.Millisecond)
+	}
+	return first, last
+}
+
+// played are the frame numbers that a person can play, in order.
+func (p *person) played() (numbers []uint64) {
+	for _, in := range p.got {
+		var out voice.Packet
+		if p.Unprotect(nil, p.r.now, &in, &out) == nil {
+			numbers = append(numbers, out.FrameNumber)
+		}
+	}
+	p.got = nil
+	return numbers
+}
+
+func (p *person) told(code, words string) (n int) {
+	for _, o := range p.out {
+		if x, ok := o.(endpoint.Notice); ok && x.Code == code && strings.Contains(x.Text, words) {
+			n++
+		}
+	}
+	return n
+}
+
+func whisperTo(people ...*person) *mumblepb.VoiceTarget {
+	return &mumblepb.VoiceTarget{Id: proto.Uint32(1), Targets: []*mumblepb.VoiceTarget_Target{to(people...)}}
+}
+
+// The key is pressed, VoiceTarget and the first syllable come together: nothing of it
+// is lost, and nothing of it reaches anybody else.
+func TestWhisperFromTheFirstFrame(t *testing.T) {
+	r, all := group(t, 3)
+	alice, bob, carol := all[0], all[1], all[2]
+	bob.got, carol.got, alice.number = nil, nil, 100
+	alice.SetTarget(r.now, whisperTo(bob))
+	first, last := alice.whispers(40)
+	if !errors.Is(first, endpoint.ErrKept) || last != nil {
+		t.Fatalf("first frame: %v, last: %v", first, last)
+	}
+	var want []uint64
+	for i := range uint64(40) {
+		want = append(want, 100+2*i)
+	}
+	if got := bob.played(); !slices.Equal(got, want) {
+		t.Errorf("bob heard %v", got)
+	}
+	if got := carol.played(); len(got) > 0 {
+		t.Errorf("carol heard %v", got)
+	}
+	if alice.told(endpoint.NoticeWhisper, "") > 0 {
+		t.Error("alice was told something")
+	}
+}
+
+// Keys that take longer: what was kept is dropped after 600 ms, and that is said,
+// also to who has stopped speaking; at most once a press.
+func TestWhisperKeptTooLong(t *testing.T) {
+	for what, frames := range map[string]int{"a short whisper": 5, "a long one": 100} {
+		t.Run(what, func(t *testing.T) {
+			r, all := group(t, 2)
+			alice, bob := all[0], all[1]
+			r.lose = func(_, _ *person, m proto.Message) bool {
+				_, ok := m.(*mumblepb.PluginDataTransmission)
+				return ok
+			}
+			bob.got, alice.out = nil, nil
+			alice.SetTarget(r.now, whisperTo(bob))
+			first, last := alice.whispers(frames)
+			if frames > 30 && !strings.Contains(fmt.Sprint(last), "keys are being prepared") || !errors.Is(first, endpoint.ErrKept) {
+				t.Errorf("first frame: %v, last: %v", first, last)
+			}
+			r.lose = nil
+			r.run(20 * time.Second) // the keys come after all, too late
+			if got := bob.played(); len(got) > 0 {
+				t.Errorf("bob heard %v", got)
+			}
+			if n := alice.told(endpoint.NoticeWhisper, "took too long"); n != 1 {
+				t.Errorf("told %d times", n)
+			}
+		})
+	}
+}
+
+// What is kept is for whom it was spoken to: who comes into a shout meanwhile does
+// not get it.
+func TestWhisperKeptIsNotForOthers(t *testing.T) {
+	r, all := group(t, 3)
+	alice, bob, carol := all[0], all[1], all[2]
+	bob.got, carol.got = nil, nil
+	alice.SetTarget(r.now, whisperTo(bob))
+	if _, err := alice.say(1, packet(20, 1)); !errors.Is(err, endpoint.ErrKept) {
+		t.Fatal(err)
+	}
+	alice.SetTarget(r.now, whisperTo(bob, carol))
+	r.run(5 * time.Second)
+	if got := append(bob.played(), carol.played()...); len(got) > 0 {
+		t.Errorf("heard %v", got)
+	}
+	alice.mustHear(1, bob, carol)
+}
+
+// A shout to a group of the server's, whose members only it knows (§11.3).
+func TestShoutToAGroup(t *testing.T) {
+	shout := &mumblepb.VoiceTarget{Id: proto.Uint32(1), Targets: []*mumblepb.VoiceTarget_Target{
+		{ChannelId: proto.Uint32(0), Children: proto.Bool(true), Group: proto.String("admin")},
+	}}
+	stage := func(t *testing.T, sotto bool) (*relay, *person) {
+		r := newRelay(t, echoes)
+		r.groupShouts = !sotto
+		r.channel(5, 0, "Other")
+		r.join("eve", 0, nil)
+		var e *endpoint.Endpoint
+		if sotto {
+			e = grouped(t)
+		}
+		r.join("dave", 5, e)
+		alice := r.join("alice", 0, preferring(t))
+		r.run(5 * time.Second)
+		r.wantLeave(alice, e2ee.LeaveClear)
+		alice.SetTarget(r.now, shout)
+		if got := alice.LeaveFor(1); got != e2ee.LeaveNothing {
+			t.Errorf("nobody was asked yet: leaves %v", got)
+		}
+		r.carry()
+		r.run(5 * time.Second)
+		return r, alice
+	}
+	t.Run("nobody there has Sotto", func(t *testing.T) {
+		r, alice := stage(t, false)
+		if got := alice.LeaveFor(1); got != e2ee.LeaveClear {
+			t.Errorf("leaves %v", got)
+		}
+		if got := alice.targets[1].GetTargets(); len(got) != 1 || got[0].GetGroup() != "admin" || !got[0].GetChildren() {
+			t.Errorf("the server knows %v", got)
+		}
+		if n := alice.told(endpoint.NoticeWhisper, "leaves in clear"); n != 1 {
+			t.Errorf("told %d times", n)
+		}
+		r.join("bob", 5, grouped(t))
+		r.run(3 * time.Second)
+		if got := alice.LeaveFor(1); got != e2ee.LeaveNothing {
+			t.Errorf("somebody with Sotto came: leaves %v", got)
+		}
+		if got := alice.targets[1].GetTargets(); len(got) != 0 {
+			t.Errorf("the server still knows %v", got)
+		}
+	})
+	t.Run("somebody there has Sotto", func(t *testing.T) {
+		_, alice := stage(t, true)
+		if got := alice.LeaveFor(1); got != e2ee.LeaveNothing {
+			t.Errorf("leaves %v", got)
+		}
+		if got := alice.targets[1].GetTargets(); len(got) != 0 {
+			t.Errorf("the server knows %v", got)
+		}
+		if _, err := alice.say(1, packet(20, 1)); err == nil || !strings.Contains(err.Error(), "group") {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("protected", func(t *testing.T) {
+		r, all := group(t, 2)
+		alice := all[0]
+		alice.SetTarget(r.now, shout)
+		r.carry()
+		if got := alice.LeaveFor(1); got != e2ee.LeaveNothing || len(alice.targets[1].GetTargets()) != 0 {
+			t.Errorf("leaves %v, the server knows %v", got, alice.targets[1])
+		}
+	})
+}
+
+// More than 32 people are refused with the reason, and none of them is left out.
+func TestShoutToMany(t *testing.T) {
+	for _, c := range []struct {
+		n     int
+		clear bool // alice speaks in clear where she is
+		sotto bool // one of them has it
+	}{{32, false, false}, {33, false, false}, {32, true, false}, {33, true, false}, {70, true, false}, {70, true, true}} {
+		n := c.n
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			r := newRelay(t, echoes)
+			r.channel(5, 0, "Hall")
+			if c.clear {
+				r.join("bob", 0, nil)
+			} else {
+				r.join("bob", 0, grouped(t))
+			}
+			for i := range n {
+				var e *endpoint.Endpoint
+				if c.sotto && i == n-1 {
+					e = grouped(t)
+				}
+				r.join(fmt.Sprintf("p%d", i), 5, e)
+			}
+			alice := r.join("alice", 0, preferring(t))
+			r.run(5 * time.Second)
+			want := e2ee.LeaveCiphertext
+			if c.clear {
+				want = e2ee.LeaveClear
+			}
+			r.wantLeave(alice, want)
+			alice.SetTarget(r.now, &mumblepb.VoiceTarget{Id: proto.Uint32(1), Targets: []*mumblepb.VoiceTarget_Target{{ChannelId: proto.Uint32(5)}}})
+			if got := alice.LeaveFor(1); got != e2ee.LeaveNothing {
+				t.Errorf("nobody was asked yet: leaves %v", got)
+			}
+			r.run(time.Minute)
+			inClear := c.clear && !c.sotto
+			if got := alice.LeaveFor(1); (got == e2ee.LeaveClear) != inClear {
+				t.Errorf("leaves %v", got)
+			}
+			alice.out = nil
+			_, err := alice.say(1, packet(20, 1))
+			var refused *endpoint.TargetError
+			if !inClear && (!errors.As(err, &refused) || strings.Contains(refused.Reason, "32") != (n > 32)) {
+				t.Errorf("error %v", err)
+			}
+			m := &mumblepb.TextMessage{TreeId: []uint32{5}, Message: proto.String("all of you")}
+			if err = alice.SendText(r.now, m); err == nil {
+				r.run(time.Minute)
+				err = errors.New(strings.Join(alice.failures(), ", "))
+			}
+			sent := slices.ContainsFunc(alice.out, func(o endpoint.Output) bool { _, ok := o.(endpoint.ClearText); return ok })
+			if sent != inClear || !sent && strings.Contains(err.Error(), "32") != (n > 32) || sent != (err.Error() == "") {
+				t.Errorf("in clear %v, text: %v", sent, err)
+			}
+		})
+	}
+}
+
+// More people than the carrier can ask at once are one group all the same.
+func TestShoutToAFullHall(t *testing.T) {
+	r, all := group(t, 2)
+	alice := all[0]
+	r.channel(5, 0, "Hall")
+	var hall []*person
+	for i := range 32 {
+		hall = append(hall, r.join(fmt.Sprintf("h%d", i), 5, grouped(t)))
+	}
+	r.run(2 * time.Minute) // they agree among themselves
+	alice.SetTarget(r.now, &mumblepb.VoiceTarget{Id: proto.Uint32(1), Targets: []*mumblepb.VoiceTarget_Target{{ChannelId: proto.Uint32(5)}}})
+	begin := r.now
+	for alice.LeaveFor(1) != e2ee.LeaveCiphertext && r.now.Sub(begin) < time.Minute {
+		r.run(time.Second)
+	}
+	t.Logf("ready after %v", r.now.Sub(begin))
+	r.run(5 * time.Second)
+	alice.mustHear(1, hall...)
+}
