@@ -74,7 +74,8 @@ func (e *hallEvents) Pop() any {
 }
 
 func newHall(t testing.TB, regime string) *hall {
-	h := &hall{t: t, now: dawn, rng: rand.New(rand.NewPCG(1, 2)), regime: groupRegimes[regime], names: map[uint32]string{}, version: 5}
+	t.Helper()
+	h := &hall{t: t, now: dawn, rng: rand.New(rand.NewPCG(seed(t), 2)), regime: groupRegimes[regime], names: map[uint32]string{}, version: 5}
 	h.delay = func() time.Duration { return 20*time.Millisecond + time.Duration(h.rng.IntN(20))*time.Millisecond }
 	h.voice = h.delay
 	return h
