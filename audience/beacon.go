@@ -149,7 +149,14 @@ func (m *Machine) evidence(now time.Time, g *group, b envelope.Beacon) {
 // name (§6.5).
 func (m *Machine) compare(now time.Time, g *group, l *leaf) {
 	v := l.beacon
-	if _, same := g.history().compare(v); !same {
+	if g.late(now, v) {
+		return
+	}
+	switch common, same := g.history().compare(v); {
+	case !common && m.mayFollow(now, g, l.session(), v):
+		m.fallBehind(now, g, l.session())
+		return
+	case !same:
 		m.forked(now, g, l.session(), v, true)
 		return
 	}

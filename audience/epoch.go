@@ -28,7 +28,7 @@ func (m *Machine) begin(now time.Time, g *group, b begun) {
 	g.drawRanks()
 	g.former = slices.DeleteFunc(g.former, func(f formerLeaf) bool { return f.until+maxHistory < g.epoch() })
 	if b.joined {
-		g.committed = now
+		g.committed, g.joinedAt = now, now
 	}
 	if g.renewAt.IsZero() {
 		m.scheduleRenewal(now, g)

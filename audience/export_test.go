@@ -23,6 +23,7 @@ func (m *Machine) Sizes() map[string]int {
 		most("digests", len(g.digests))
 		most("former", len(g.former))
 		most("branches", len(g.heal.views))
+		most("ahead", len(g.heal.ahead))
 		most("reports", len(g.reports))
 		for _, r := range g.reports {
 			most("reporters", len(r.by))

@@ -29,6 +29,7 @@ type group struct {
 	logSize int
 
 	epochAt     time.Time // the current epoch took effect here
+	joinedAt    time.Time // the epoch that our Welcome brought; zero: we founded the group
 	committed   time.Time // the last Commit, anybody's
 	removal     bool      // it removed somebody
 	burst       time.Time // an Update is due after path-less Commits; zero: none

@@ -12,8 +12,11 @@ import (
 // healing is what is known of other branches of a group: members that are shown
 // another history (§6.5).
 type healing struct {
-	views  map[uint32]*view // by session: the last Beacon of who is elsewhere
-	said   bool             // NoticeFork
+	views map[uint32]*view // by session: the last Beacon of who is elsewhere
+	// ahead has, by session, when the first Beacon came that is of a later epoch and
+	// names none of ours.
+	ahead  map[uint32]time.Time
+	said   bool // NoticeFork
 	moveAt time.Time
 }
 
@@ -31,13 +34,44 @@ type branch struct {
 func (m *Machine) strangeBeacon(now time.Time, g *group, q *peer, v *view) {
 	common, same := g.history().compare(v)
 	switch {
-	case common && same && v.epoch > g.epoch():
+	case g.late(now, v):
+	case common && same && v.epoch > g.epoch() || !common && m.mayFollow(now, g, q.session, v):
 		m.strangerAhead(now, g, q.session) // the same history so far, and it is in
 	case common && same:
 		// Not added yet here, or added and gone again; its own Beacons tell it.
 	default:
 		m.forked(now, g, q.session, v, false)
 	}
+}
+
+// late reports whether a Beacon may have been under way since before we joined: it
+// names no epoch that we were in, for all that it names are earlier. Its sender may
+// have a slower line than who added us, or our Welcome went before it in a queue. The
+// next one says whether its sender follows.
+func (g *group) late(now time.Time, v *view) bool {
+	return !g.joinedAt.IsZero() && now.Sub(g.joinedAt) < beaconLag && v.epoch < g.digests[0].epoch
+}
+
+// mayFollow reports whether somebody who is in a later epoch, and was in none of
+// those that we know, may have come to it from where we are: added by a Commit that we
+// miss, as one that reached us before our Welcome. We ask for it; if a Beacon still
+// says so when we have had the time to follow, that one is of another branch.
+func (m *Machine) mayFollow(now time.Time, g *group, session uint32, v *view) bool {
+	h := &g.heal
+	if v.epoch <= g.epoch() {
+		return false
+	}
+	first, ok := h.ahead[session]
+	if !ok {
+		if h.ahead == nil {
+			h.ahead = map[uint32]time.Time{}
+		}
+		if len(h.ahead) >= maxMembers {
+			return false
+		}
+		h.ahead[session], first = now, now
+	}
+	return now.Sub(first) < beaconLag
 }
 
 // history is our own view of a group, as others see it.
@@ -108,6 +142,7 @@ func (m *Machine) forked(now time.Time, g *group, session uint32, v *view, signe
 // agrees takes back what was noted of a member whose history is ours.
 func (m *Machine) agrees(now time.Time, g *group, l *leaf) {
 	delete(g.heal.views, l.session())
+	delete(g.heal.ahead, l.session())
 }
 
 // runHealing brings the lighter branch over to the heavier one, and those who are
@@ -121,6 +156,11 @@ func (m *Machine) runHealing(now time.Time, g *group) {
 	for s, v := range h.views {
 		if !m.stillHere(g, s) || m.reached(now, v.at.Add(m.window())) {
 			delete(h.views, s)
+		}
+	}
+	for s := range h.ahead {
+		if !m.stillHere(g, s) {
+			delete(h.ahead, s)
 		}
 	}
 	if len(h.views) == 0 {

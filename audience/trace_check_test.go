@@ -58,7 +58,7 @@ func (tr *trace) bounds() {
 var sizeLimits = map[string]int{
 	"outputs": 0, "offers": 64, "groups": 40, "tokens": 200, "openings": 8, "bodies": 4, "body bytes": 512 << 10,
 	"statements": 1024, "waiting": 8, "answers": 8, "log": 8, "log bytes": 256 << 10, "digests": 9, "former": 200,
-	"foreign": 16, "branches": 128, "reports": 8, "reporters": 128, "seqs": 40,
+	"foreign": 16, "branches": 128, "ahead": 128, "reports": 8, "reporters": 128, "seqs": 40,
 }
 
 // converged: after a fair time all who are here and want to be are in one group
