@@ -58,7 +58,12 @@ func (c *Client) SendVoice(f Frame) error {
 		case e2ee.LeaveCiphertext:
 			var out voice.Packet
 			now := time.Now()
-			if err := c.end.Protect(c.sendBuf[:0], now, &in, &out); err != nil {
+			err := c.end.Protect(c.sendBuf[:0], now, &in, &out)
+			if errors.Is(err, endpoint.ErrKept) {
+				c.drain(now)
+				return nil
+			}
+			if err != nil {
 				return err
 			}
 			return c.link.SendVoice(&out)

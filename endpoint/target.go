@@ -35,6 +35,7 @@ type target struct {
 	tries  int       // without success, for these people
 	again  time.Time // when to ask once more; zero: now, or there is a group
 
+	cold   bool           // the server loses the next packet, see losesFirst
 	kept   []voice.Packet // of a whisper whose keys are being prepared
 	keptAt time.Time      // since when
 	late   bool           // they took too long, which was said
@@ -79,6 +80,7 @@ func (e *Endpoint) refreshTargets(now time.Time) {
 }
 
 func (e *Endpoint) refreshTarget(now time.Time, id uint32, t *target) {
+	t.cold = e.losesFirst()
 	before := t.sessions
 	t.sessions, t.refused = e.expand(t.spec)
 	if !slices.Equal(before, t.sessions) {

@@ -53,6 +53,10 @@ func (e *Endpoint) Protect(dst []byte, now time.Time, in, out *voice.Packet) err
 		if err := e.mayWhisper(in.Target); err != nil {
 			return err
 		}
+		if t := e.targets[uint32(in.Target)]; t.cold {
+			t.cold = false
+			return e.warm(now, in)
+		}
 	}
 	length := announceLength
 	if len(in.Data) > 0 {

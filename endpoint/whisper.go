@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sotto-voip/sotto/envelope"
+	"github.com/sotto-voip/sotto/mumble/control"
 	"github.com/sotto-voip/sotto/mumble/voice"
 )
 
@@ -18,9 +19,29 @@ const (
 	securingLine = "The beginning of a whisper was not sent: its keys took too long."
 )
 
-// ErrKept means that a packet of a whisper waits for its keys: it follows as Voice,
-// or a Notice says that it was not sent.
-var ErrKept = errors.New("endpoint: the whisper waits for its keys")
+// ErrKept means that a packet of a whisper follows as Voice: at once, or when its
+// keys are ready; or a Notice says that it was not sent.
+var ErrKept = errors.New("endpoint: the packet of the whisper follows")
+
+// losesFirst reports whether the server loses the first packet to a target after
+// anything has changed that could change who hears it, as Murmur 1.5 does.
+func (e *Endpoint) losesFirst() bool {
+	v := control.Version(e.version)
+	return v >= control.MakeVersion(1, 5, 0) && v < control.MakeVersion(1, 6, 0)
+}
+
+// warm sends a packet without sound to a target, for the server to lose, and then in.
+func (e *Endpoint) warm(now time.Time, in *voice.Packet) error {
+	var out voice.Packet
+	first := voice.Packet{Codec: voice.Opus, Target: in.Target, FrameNumber: in.FrameNumber}
+	for _, p := range []*voice.Packet{&first, in} {
+		if err := e.Protect(nil, now, p, &out); err != nil {
+			return err
+		}
+		e.emit(Voice{out})
+	}
+	return ErrKept
+}
 
 // keep keeps a packet of a whisper whose keys are being prepared. It reports false
 // once it has waited too long.

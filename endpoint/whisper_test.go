@@ -13,6 +13,7 @@ import (
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/endpoint"
 	"github.com/sotto-voip/sotto/identity"
+	"github.com/sotto-voip/sotto/mumble/control"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 	"github.com/sotto-voip/sotto/mumble/voice"
 )
@@ -286,4 +287,37 @@ func TestShoutToAFullHall(t *testing.T) {
 	t.Logf("ready after %v", r.now.Sub(begin))
 	r.run(5 * time.Second)
 	alice.mustHear(1, hall...)
+}
+
+// Murmur 1.5 loses the first packet to a target after anything has changed that could
+// change who hears it: one without sound goes first, and nothing is played of it.
+func TestWhisperIsWarmed(t *testing.T) {
+	r, all := group(t, 3)
+	alice, bob, carol := all[0], all[1], all[2]
+	r.channel(5, 0, "Other")
+	away := uint32(0)
+	for version, extra := range map[control.Version]int{
+		control.MakeVersion(1, 4, 287): 0, control.MakeVersion(1, 5, 735): 1, control.MakeVersion(1, 6, 0): 0,
+	} {
+		alice.SetVersion(version)
+		for _, change := range []func(){
+			func() { alice.SetTarget(r.now, whisperTo(bob)) },
+			func() { away ^= 5; r.move(carol, away) },
+		} {
+			change()
+			r.carry()
+			r.run(3 * time.Second)
+			bob.got = nil
+			for range 3 {
+				if _, err := alice.say(1, packet(20, 1)); err != nil && !errors.Is(err, endpoint.ErrKept) {
+					t.Fatal(err)
+				}
+				r.carry()
+			}
+			sent := len(bob.got)
+			if got := bob.played(); len(got) != 3 || sent != 3+extra {
+				t.Errorf("%v: sent %d, played %v", version, sent, got)
+			}
+		}
+	}
 }

@@ -56,7 +56,8 @@ func (s *session) protect(now time.Time, p *voice.Packet) {
 		s.sendUp(&out)
 		return
 	case errors.Is(err, endpoint.ErrKept):
-		return // it follows as endpoint.Voice
+		s.drain() // it follows as endpoint.Voice
+		return
 	case errors.As(err, &target):
 		s.sayRarely(now, "target", true, target.Reason)
 	case errors.Is(err, endpoint.ErrCodec):

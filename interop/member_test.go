@@ -220,6 +220,13 @@ func (m *member) heardAny(who *member) int {
 	return len(m.heard[who.number])
 }
 
+// told reports whether it was told something with these words.
+func (m *member) told(words string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.ContainsFunc(m.notices, func(n string) bool { return strings.Contains(n, words) })
+}
+
 // hasText reports whether a text arrived encrypted, word for word.
 func (m *member) hasText(html string) bool {
 	m.mu.Lock()
