@@ -86,7 +86,6 @@ const (
 	HelloCannotProcess HelloReason = 1 // a Commit or Welcome could not be processed
 	HelloFork          HelloReason = 2
 	HelloMerge         HelloReason = 3
-	HelloReconnect     HelloReason = 4
 )
 
 // Hello asks the members of an audience to be added (Sotto protocol §4).
@@ -162,7 +161,7 @@ func ParseHello(b []byte) (Hello, error) {
 	r.need(r.err != nil || h.MaxVersion >= version1 && h.Regime >= HelloRegimeE && h.Regime <= HelloRegimeN)
 	h.Suites = r.suites()
 	h.Reason = HelloReason(r.uint8())
-	r.need(r.err != nil || h.Reason <= HelloReconnect)
+	r.need(r.err != nil || h.Reason <= HelloMerge)
 	h.KnownGroup = r.maybeGroup()
 	h.Epoch = r.uint64()
 	r.need(r.err != nil || !h.KnownGroup.IsZero() || h.Epoch == 0)
