@@ -124,7 +124,7 @@ func TestGatherBounds(t *testing.T) {
 			a.part = part[:envelope.MaxPart]
 		} else {
 			a.path, a.count = pathText, []int{2, 8, 8, 8, 128}[r.IntN(5)]
-			if a.part = part[:1+r.IntN(len(part))]; a.count > maxImageParts {
+			if a.part = part[:1+r.IntN(len(part))]; a.count > envelope.MaxImageParts {
 				a.part = part[:min(len(a.part), envelope.MaxUMurmurPart)]
 			}
 		}

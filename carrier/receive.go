@@ -51,10 +51,6 @@ func (c *Carrier) receiveText(in Text) {
 		c.stats.Malformed++
 		return
 	}
-	if p.Count > maxImageParts && len(p.Part) > envelope.MaxUMurmurPart {
-		c.stats.OverBound++ // only an image has parts that long
-		return
-	}
 	c.receive(arrived{key{in.From, p.ID, p.Kind, pathText, p.Count}, p.Index, p.Part})
 }
 

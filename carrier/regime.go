@@ -49,8 +49,6 @@ const (
 	// fewFragments go on the ordered path by choice; more only where text will
 	// not do.
 	fewFragments = 7
-	// maxImageParts is the largest count in the image form.
-	maxImageParts = 8
 	// On uMurmur one control message above 8 186 bytes ends the connection, and
 	// each listed session takes up to 6 of them.
 	listedFree, listedCost = 20, 6
@@ -124,7 +122,7 @@ func textWay(l Limits, n int) (way, bool) {
 	if w, ok := plain.over(n, 1); ok {
 		return w, true
 	}
-	image, ok := way{path: pathText, image: true, size: maxImage(l)}.over(n, maxImageParts)
+	image, ok := way{path: pathText, image: true, size: maxImage(l)}.over(n, envelope.MaxImageParts)
 	if ok {
 		return image, true
 	}

@@ -61,6 +61,7 @@ func makeBulk() bulkFile {
 	part("plain form, one byte", "sotto:1,03,0,1,++++AQIDBAVh", 3, 0, 1, id, "a")
 	part("plain form, the last of 128", "sotto:1,0A,127,128,++++AQIDBAVhYg==", 0x0A, 127, 128, id, "ab")
 	part("image form", `<img src="sotto:1,02,1,8,++++AQIDBAVhYmM="/>`, 2, 1, 8, id, "abc")
+	part("image form, the last of 8", `<img src="sotto:1,02,7,8,++++AQIDBAVhYmM="/>`, 2, 7, 8, id, "abc")
 	part("an unknown kind has its form too", "sotto:1,EE,0,1,++++AQIDBAVhYmNk", 0xEE, 0, 1, id, "abcd")
 	for _, c := range [][2]string{
 		{"another version", "sotto:2,03,0,1,++++AQIDBAVh"}, {"kind in lower case", "sotto:1,0a,0,1,++++AQIDBAVh"},
@@ -75,6 +76,10 @@ func makeBulk() bulkFile {
 		{"bits behind the end", "sotto:1,03,0,1,++++AQIDBAVhYh=="}, {"a line break", "sotto:1,03,0,1,++++AQID\nBAVh"},
 		{"a blank in front", " sotto:1,03,0,1,++++AQIDBAVh"}, {"image without end", `<img src="sotto:1,03,0,1,++++AQIDBAVh"`},
 		{"image with another end", `<img src="sotto:1,03,0,1,++++AQIDBAVh">`}, {"image and more", `<img src="sotto:1,03,0,1,++++AQIDBAVh"/>hi`},
+		{"image form, one of 9", `<img src="sotto:1,02,1,9,++++AQIDBAVhYmM="/>`},
+		{"image form, the first of 128", `<img src="sotto:1,02,0,128,++++AQIDBAVhYmM="/>`},
+		{"image form in capitals", `<IMG SRC="sotto:1,02,1,8,++++AQIDBAVhYmM="/>`},
+		{"image form with a blank before its end", `<img src="sotto:1,02,1,8,++++AQIDBAVhYmM=" />`},
 		{"plain with the end of an image", `sotto:1,03,0,1,++++AQIDBAVh"/>`},
 	} {
 		f.Texts = append(f.Texts, textVector{Case: vectors.Bad("%s", c[0]), Text: c[1]})

@@ -12,9 +12,10 @@ const (
 	MaxImagePart   = 96000 // image form, within Murmur's 131 072 characters
 	MaxPlainPart   = 3600  // plain form, within Murmur's 5 000 characters
 	MaxUMurmurPart = 4400  // uMurmur, within one control message of 8 186 bytes
-	// MaxTextParts is the largest count: 128 on uMurmur and in the plain form;
-	// the image form uses at most 8.
-	MaxTextParts = 128
+	// MaxTextParts is the largest count in the plain form, MaxImageParts that in
+	// the image form.
+	MaxTextParts  = 128
+	MaxImageParts = 8
 
 	textMark   = "sotto:1,"
 	imageOpen  = `<img src="`
@@ -27,13 +28,17 @@ type TextPart struct {
 	Kind  Kind
 	ID    ID
 	Index int    // 0 to Count-1
-	Count int    // 1 to 128
+	Count int    // 1 to 128, as an image 1 to 8
 	Part  []byte // at least one byte
 }
 
-func (t TextPart) check(maxPart int) error {
+func (t TextPart) check(image bool) error {
+	maxPart, maxCount := MaxUMurmurPart, MaxTextParts
+	if image {
+		maxPart, maxCount = MaxImagePart, MaxImageParts
+	}
 	switch {
-	case t.Count < 1 || t.Count > MaxTextParts || t.Index < 0 || t.Index >= t.Count:
+	case t.Count < 1 || t.Count > maxCount || t.Index < 0 || t.Index >= t.Count:
 		return ErrIndex
 	case len(t.Part) == 0:
 		return ErrEmpty
@@ -43,21 +48,15 @@ func (t TextPart) check(maxPart int) error {
 	return nil
 }
 
-func maxTextPart(image bool) int {
-	if image {
-		return MaxImagePart
-	}
-	return MaxUMurmurPart
-}
-
 const upperHex = "0123456789ABCDEF"
 
 // AppendText appends t as the message of a TextMessage: as an image, for servers
 // that allow HTML, or plain. The result is ASCII, so that its length in bytes is
 // its length in the characters that servers count. It refuses a part above
-// MaxImagePart or, plain, above MaxUMurmurPart; dst then comes back unchanged.
+// MaxImagePart or, plain, above MaxUMurmurPart, and a count above MaxImageParts or
+// MaxTextParts; dst then comes back unchanged.
 func AppendText(dst []byte, t TextPart, image bool) ([]byte, error) {
-	if err := t.check(maxTextPart(image)); err != nil {
+	if err := t.check(image); err != nil {
 		return dst, err
 	}
 	if image {
@@ -137,7 +136,7 @@ func ParseText(s string) (TextPart, error) {
 		return TextPart{}, ErrTruncated
 	}
 	t := TextPart{Kind: kind, ID: ID(raw[:8]), Index: index, Count: count, Part: raw[8:]}
-	if err := t.check(maxTextPart(image)); err != nil {
+	if err := t.check(image); err != nil {
 		return TextPart{}, err
 	}
 	return t, nil
