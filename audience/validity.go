@@ -1,6 +1,7 @@
 package audience
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -15,15 +16,17 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
 }
 
+// groupExtension reads the extensions of a GroupContext: required_capabilities as
+// §2 has them, then sotto_group, and no others.
 func groupExtension(list []mls.Extension) (envelope.SottoGroup, error) {
-	data, ok := extension(list, envelope.ExtensionGroup)
-	if !ok {
+	want := required()
+	if len(list) != 2 || list[0].Type != want.Type || !bytes.Equal(list[0].Data, want.Data) {
+		return envelope.SottoGroup{}, invalid("not the required_capabilities and one extension more")
+	}
+	if list[1].Type != mls.ExtensionType(envelope.ExtensionGroup) {
 		return envelope.SottoGroup{}, invalid("no sotto_group")
 	}
-	if _, ok := extension(list, uint16(mls.ExtensionRequiredCapabilities)); !ok {
-		return envelope.SottoGroup{}, invalid("no required_capabilities")
-	}
-	ext, err := envelope.ParseSottoGroup(data)
+	ext, err := envelope.ParseSottoGroup(list[1].Data)
 	if err != nil {
 		return envelope.SottoGroup{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -96,7 +99,7 @@ func (m *Machine) checkCommit(g *group, c *mls.StagedCommit) error {
 		return invalid("an Add to a direct group")
 	}
 	if extensions != nil {
-		if err := checkPolicy(g.ext, g.mls.Context().Extensions, extensions); err != nil {
+		if err := checkPolicy(g.ext, extensions); err != nil {
 			return err
 		}
 	}
@@ -114,18 +117,10 @@ func (m *Machine) checkCommit(g *group, c *mls.StagedCommit) error {
 
 // checkPolicy: a GroupContextExtensions may set or clear "locked" and raise
 // "admission", nothing else.
-func checkPolicy(old envelope.SottoGroup, before, after []mls.Extension) error {
-	next, err := groupExtension(after)
+func checkPolicy(old envelope.SottoGroup, list []mls.Extension) error {
+	next, err := groupExtension(list)
 	if err != nil {
 		return err
-	}
-	if len(before) != len(after) {
-		return invalid("other group extensions")
-	}
-	for i, e := range after {
-		if e.Type != before[i].Type || e.Type != mls.ExtensionType(envelope.ExtensionGroup) && string(e.Data) != string(before[i].Data) {
-			return invalid("other group extensions")
-		}
 	}
 	same := next
 	same.Flags = same.Flags&^envelope.FlagLocked | old.Flags&envelope.FlagLocked

@@ -92,6 +92,12 @@ func (m *clauseMaker) ownLeaf(change func(*someone)) mls.CommitOptions {
 	return mls.CommitOptions{Profile: &p}
 }
 
+// fewerRequired and otherRequired are not the required_capabilities of §2.
+var (
+	fewerRequired = mls.RequiredCapabilities{Extensions: []mls.ExtensionType{0xF511}, Credentials: []mls.CredentialType{mls.CredentialBasic}}.Extension()
+	otherRequired = mls.RequiredCapabilities{Extensions: []mls.ExtensionType{0xF511, 0xF510}, Credentials: []mls.CredentialType{mls.CredentialBasic}}.Extension()
+)
+
 func commitCases(t *testing.T, groups map[string]*mls.Group) []commitVector {
 	m := &clauseMaker{t: t, groups: groups}
 	external := func(id []byte) mls.Proposal {
@@ -107,6 +113,7 @@ func commitCases(t *testing.T, groups map[string]*mls.Group) []commitVector {
 	m.commit(good, "channel", "a replacement: Remove and Add of one session", m.proposals(mls.Remove{Removed: carol}, m.newcomer("channel", func(s *someone) { *s = who(5, 5) })))
 	m.commit(good, "channel", "an Add for this very group", m.proposals(m.newcomer("channel", func(s *someone) { s.leaf.ForGroup = envelope.GroupID(m.groups["channel"].ID()) })))
 	m.commit(good, "channel", "an Add of another server's certificate", m.proposals(m.newcomer("channel", func(s *someone) { s.leaf.Server[0] ^= 1 })))
+	m.commit(good, "channel", "an Add with any bytes for extra in its leaf", m.proposals(m.newcomer("channel", func(s *someone) { s.leaf.Extra = []byte{0xFF} })))
 	m.commit(good, "channel", "locked", m.proposals(m.policy("channel", func(g *envelope.SottoGroup) { g.Flags = envelope.FlagLocked }, nil)))
 	m.commit(good, "channel", "admission raised", m.proposals(m.policy("channel", func(g *envelope.SottoGroup) { g.Admission = envelope.AdmitAsked }, nil)))
 	m.commit(good, "channel", "the committer sits in another channel", m.ownLeaf(func(s *someone) { s.leaf.Channel = 4 }))
@@ -158,6 +165,12 @@ func commitCases(t *testing.T, groups map[string]*mls.Group) []commitVector {
 	})))
 	m.commit(9, "channel", "no sotto_group", m.proposals(m.policy("channel", nil, func(l []mls.Extension) []mls.Extension { return l[:1] })))
 	m.commit(9, "channel", "no required_capabilities", m.proposals(m.policy("channel", nil, func(l []mls.Extension) []mls.Extension { return l[1:] })))
+	m.commit(9, "channel", "the two extensions the other way round", m.proposals(m.policy("channel", nil, func(l []mls.Extension) []mls.Extension { return []mls.Extension{l[1], l[0]} })))
+	m.commit(9, "channel", "a third extension", m.proposals(m.policy("channel", nil, func(l []mls.Extension) []mls.Extension { return append(l, mls.Extension{Type: 5, Data: []byte{0}}) })))
+	m.commit(9, "channel", "fewer required capabilities", m.proposals(m.policy("channel", nil, func(l []mls.Extension) []mls.Extension { l[0] = fewerRequired; return l })))
+	m.commit(9, "channel", "the required capabilities in another order", m.proposals(m.policy("channel", nil, func(l []mls.Extension) []mls.Extension { l[0] = otherRequired; return l })))
+	m.commit(9, "channel", "admission of an unknown number", m.proposals(m.policy("channel", func(g *envelope.SottoGroup) { g.Admission = 3 }, nil)))
+	m.commit(11, "channel", "an Add with a lifetime of 49 h and 1 s", m.proposals(m.newcomer("channel", func(s *someone) { s.notAfter = 90_001 })))
 	m.commit(10, "direct", "an Add to a direct group", m.proposals(m.newcomer("direct", nil)))
 	m.commit(10, "direct", "a replacement in a direct group", m.proposals(mls.Remove{Removed: carol}, m.newcomer("direct", func(s *someone) { s.leaf.Session = 5 })))
 	m.commit(0, "channel", "the committer's leaf with another signature key", m.ownLeaf(func(s *someone) { s.key = vectorKey(0x78) }))

@@ -70,6 +70,8 @@ func makeHellos(t *testing.T) helloFile {
 			add(true, "a listener", of(alice.with(func(s *someone) { s.leaf.Role = envelope.RoleListener })))
 			add(true, "of another server certificate: a warning, and no reason to refuse", of(alice.with(func(s *someone) { s.leaf.Server[0] ^= 1 })))
 			add(true, "a record in extra", of(alice.with(func(s *someone) { s.leaf.Extra = []byte{0, 9, 1, 5} })))
+			add(true, "any bytes in extra", of(alice.with(func(s *someone) { s.leaf.Extra = []byte{0xFF} })))
+			add(true, "an extra of 256 bytes", of(alice.with(func(s *someone) { s.leaf.Extra = make([]byte, 256) })))
 			add(true, "it began now", of(alice.with(func(s *someone) { s.notBefore = -1 })))
 			add(false, "signed as a Beacon", helloOf(cs, kp, alice.key, "Beacon"))
 			add(false, "signed by the device", helloOf(cs, kp, alice.device, "Hello"))
@@ -93,6 +95,7 @@ func makeHellos(t *testing.T) helloFile {
 				"its lifetime is over":        func(s *someone) { s.notBefore, s.notAfter = -90_000, -1 },
 				"its lifetime has not begun":  func(s *someone) { s.notBefore = 1 },
 				"a lifetime of a month":       func(s *someone) { s.notAfter = 30 * 86_400 },
+				"a lifetime of 49 h and 1 s":  func(s *someone) { s.notAfter = 90_001 },
 				"a lifetime that ends first":  func(s *someone) { s.notBefore, s.notAfter = -10, -20 },
 				"an extra of 257 bytes":       func(s *someone) { s.leaf.Extra = make([]byte, 257) },
 				"the leaf is of session 9":    func(s *someone) { s.leaf.Session = 9 },
