@@ -52,10 +52,10 @@ func (m *Machine) runBeacon(now time.Time, g *group) {
 }
 
 func (m *Machine) sendBeacon(now time.Time, g *group, to []uint32) {
-	g.beaconSeq++
+	m.beacons++
 	sum, _ := g.digestAt(g.epoch())
 	b := envelope.Beacon{
-		Group: g.id, Suite: uint16(g.suite), Epoch: g.epoch(), Leaf: g.own, Seq: g.beaconSeq, Now: [16]byte(sum[:16]),
+		Group: g.id, Suite: uint16(g.suite), Epoch: g.epoch(), Leaf: g.own, Seq: m.beacons, Now: [16]byte(sum[:16]),
 	}
 	for i := len(g.digests) - 2; i >= 0 && len(b.Past) < envelope.MaxPast; i-- {
 		if g.digests[i].epoch != g.epoch()-uint64(len(b.Past))-1 {
@@ -128,9 +128,9 @@ func (m *Machine) signerOf(g *group, q *peer, b envelope.Beacon) *leaf {
 		m.stats.Attribution++
 	}
 	for _, f := range g.former {
-		if f.index == b.Leaf && f.session == q.session && verify(g.suite, f.key, identity.LabelBeacon, b.SignedContent(), b.Signature) {
+		if f.index == b.Leaf && f.session() == q.session && verify(g.suite, f.key, identity.LabelBeacon, b.SignedContent(), b.Signature) {
 			// Removed here, and it does not know: it is behind or on another branch.
-			return &leaf{index: b.Leaf, ext: envelope.SottoLeaf{Session: q.session}, key: f.key, seq: -1, gone: g.epochAt}
+			return f.leaf
 		}
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 func (m *Machine) Sizes() map[string]int {
 	s := map[string]int{
 		"outputs": len(m.queue), "offers": len(m.offers), "groups": len(m.groups), "tokens": len(m.tokens), "openings": len(m.direct),
-		"bodies": len(m.bodies.list), "body bytes": m.bodies.size, "statements": len(m.known), "seqs": len(m.seqs),
+		"bodies": len(m.bodies.list), "body bytes": m.bodies.size, "statements": len(m.known),
 	}
 	most := func(what string, n int) { s[what] = max(s[what], n) }
 	for _, g := range m.groups {

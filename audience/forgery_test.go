@@ -73,6 +73,31 @@ func TestForgedBeacon(t *testing.T) {
 	}
 }
 
+// A Beacon of a member that is gone is not taken a second time either, nor is one
+// from before when its leaf comes back.
+func TestBeaconOfFormerLeaf(t *testing.T) {
+	h, all := meeting(t, 131, audience.RegimeEcho, mls.InsecureSuite(t), 3)
+	alice, bob := all[0], all[1]
+	h.run(20 * time.Second)
+	old := bob.capture(envelope.KindBeacon, 12*time.Second)
+	again := func(when string) {
+		t.Helper()
+		before := alice.m.Stats()
+		alice.handle(audience.Received{From: bob.session, Object: old})
+		if s := alice.m.Stats(); s.Stale != before.Stale+1 {
+			t.Errorf("%s it is taken again: %+v", when, s)
+		}
+	}
+	alice.handle(audience.Received{From: bob.session, Object: old}) // the first time
+	again("while bob is in")
+	h.move(bob, 4)
+	h.run(5 * time.Second)
+	again("when bob is gone")
+	h.move(bob, 3)
+	h.until(time.Minute, "together", func() bool { return together(all...) })
+	again("when bob is back")
+}
+
 // A Hello must be signed by its leaf's key, and come from the session that it names.
 func TestForgedHello(t *testing.T) {
 	h, all := meeting(t, 131, audience.RegimeEcho, mls.InsecureSuite(t), 2)

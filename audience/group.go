@@ -50,7 +50,6 @@ type group struct {
 	budget  bucket    // Commits processed
 	delayed time.Time // when one that was too many is processed
 
-	beaconSeq uint32
 	beaconAt  time.Time
 	answers   []wanted
 	want      *behind
@@ -101,12 +100,10 @@ func (m *Machine) silentAt(l *leaf) time.Time {
 
 func (l *leaf) session() uint32 { return l.ext.Session }
 
-// formerLeaf verifies late Beacons of a member that is gone (§6.4).
+// formerLeaf is a member that is gone, whose late Beacons we can still verify (§6.4).
 type formerLeaf struct {
-	index   uint32
-	session uint32
-	key     []byte
-	until   uint64 // last epoch that had it
+	*leaf
+	until uint64 // last epoch that had it
 }
 
 // digest is D(e) of §6.4.
@@ -205,7 +202,7 @@ func (m *Machine) install(now time.Time, mg *mls.Group, p *place, joined bool) *
 		kind: ext.Audience, anchor: ext.Anchor, place: p, own: uint32(mg.OwnIndex()),
 		leaves: map[uint32]*leaf{}, reports: map[envelope.Ref]*reported{},
 		renewed: now, usedAt: now, budget: bucket{rate: time.Second / commitsPerSec, burst: 2 * commitsPerSec},
-		reportSeq: 0, beaconSeq: m.seqs[envelope.GroupID(mg.ID())], health: Health{Groups: 1},
+		health: Health{Groups: 1},
 	}
 	m.groups[g.id] = g
 	if p != nil {
@@ -240,6 +237,11 @@ func (m *Machine) readLeaves(now time.Time, g *group) {
 			continue
 		}
 		l := &leaf{index: i, key: member.Leaf.SignatureKey, added: now, seq: -1}
+		for _, f := range g.former {
+			if f.index == i && bytes.Equal(f.key, l.key) {
+				l.seq = max(l.seq, f.seq) // the same leaf again: its old Beacons stay old
+			}
+		}
 		l.ext, l.who, _ = m.readLeaf(member.Leaf) // Authenticate has accepted it
 		g.leaves[i] = l
 	}
@@ -276,10 +278,6 @@ func (m *Machine) drop(g *group, why LostReason, by uint32) {
 	}
 	g.mls.Wipe()
 	delete(m.groups, g.id)
-	m.seqs[g.id] = g.beaconSeq
-	if len(m.seqs) > maxGroups {
-		clear(m.seqs)
-	}
 	if g.place != nil && g.place.group == g {
 		g.place.group = nil
 	}

@@ -216,7 +216,6 @@ func (m *Machine) replaced(old *group) {
 	}
 	old.mls.Wipe()
 	delete(m.groups, old.id)
-	m.seqs[old.id] = old.beaconSeq
 	old.place.group = nil
 	m.emit(Lost{Group: old.id, Place: old.index(), Reason: LostMoved})
 }

@@ -45,7 +45,7 @@ type connection struct {
 	requests map[uint32]*bucket
 	wants    map[uint32]*bucket
 	bodies   bodies
-	seqs     map[envelope.GroupID]uint32
+	beacons  uint32 // our own so far, in whatever group: their seq
 }
 
 // Stats counts what was dropped, and what was done.
@@ -83,7 +83,6 @@ func newConnection() connection {
 		direct:   map[uint64]*opening{},
 		requests: map[uint32]*bucket{},
 		wants:    map[uint32]*bucket{},
-		seqs:     map[envelope.GroupID]uint32{},
 		verified: bucket{rate: time.Second / maxVerifications, burst: maxVerifications},
 		answered: bucket{rate: time.Second / maxAnswers, burst: MaxDirectPeople},
 	}

@@ -19,7 +19,7 @@ func (m *Machine) take(now time.Time, g *group, c *mls.StagedCommit, o envelope.
 		b.removed = append(b.removed, uint32(i))
 		if l := g.leaves[uint32(i)]; l != nil {
 			out = append(out, l)
-			g.former = append(g.former, formerLeaf{l.index, l.session(), l.key, g.epoch()})
+			g.former = append(g.former, formerLeaf{l, g.epoch()})
 		}
 	}
 	welcomes, added, removesUs := c.Welcomes(), c.Added(), c.RemovesUs()
