@@ -101,7 +101,13 @@ func (m *Machine) foreignBeacon(now time.Time, q *peer, b envelope.Beacon) {
 	}
 }
 
+// noteForeign counts a session for the group of its last Beacon, and for no other.
 func (m *Machine) noteForeign(now time.Time, p *place, q *peer, b envelope.Beacon) {
+	for id, f := range p.foreign {
+		if id != b.Group {
+			delete(f.sessions, q.session)
+		}
+	}
 	f := p.foreign[b.Group]
 	if f == nil {
 		if len(p.foreign) >= maxForeign {

@@ -174,6 +174,24 @@ func TestBeaconsOfNoGroup(t *testing.T) {
 	}
 }
 
+// A session counts once, for the group of its last Beacon: who claims many is one.
+func TestBeaconsOfManyGroups(t *testing.T) {
+	h, all := meeting(t, 305, audience.RegimeEcho, mls.InsecureSuite(t), 2)
+	eve := h.newPerson(3)
+	eve.want = false
+	h.connect(eve)
+	eve.up = false
+	h.run(5 * time.Second)
+	for i := range 20 {
+		b := envelope.Beacon{Group: envelope.GroupID{0x80, byte(i)}, Suite: uint16(h.suites[0]), Epoch: 1, Seq: uint32(i)}
+		all[0].handle(audience.Received{From: eve.session, Object: envelope.Object{Kind: envelope.KindBeacon, Body: b.Append(nil)}})
+		h.run(time.Second)
+		if n := all[0].m.Sizes()["foreign"]; n != 1 {
+			t.Fatalf("one session speaks for %d groups", n)
+		}
+	}
+}
+
 // One stranger asks for KeyPackages all the time and uses none. Others get theirs.
 func TestKeyPackagesForAll(t *testing.T) {
 	h := newHall(t, 303, audience.RegimeEcho, mls.InsecureSuite(t))
