@@ -18,7 +18,7 @@ func (m *Machine) Protect(now time.Time, group envelope.GroupID, t envelope.AppT
 	if g == nil {
 		return envelope.Object{}, nil, ErrNoGroup
 	}
-	if len(body) > maxApplication {
+	if len(body) > envelope.MaxAppBody {
 		return envelope.Object{}, nil, ErrTooLong
 	}
 	if g.pending != nil && now.Sub(g.pending.at) < time.Second {

@@ -52,7 +52,7 @@ type Hearer struct {
 
 // Join says whether we want to be a member of the group of our channel, or of
 // those we listen to. The gate decides (Sotto protocol §11): who goes clear leaves
-// the group. Hurry is set after a change that lost the connection (§5).
+// the group.
 type Join struct{ Want bool }
 
 // Received is an object that the carrier delivered, in its order.

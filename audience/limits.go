@@ -25,7 +25,6 @@ const (
 	maxBodies        = 4
 	maxBodyBytes     = 512 << 10
 	maxStatements    = 1024
-	maxApplication   = 100_000 // bytes of application data
 
 	helloEvery    = time.Second
 	helloBurst    = 3

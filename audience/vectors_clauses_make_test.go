@@ -173,7 +173,7 @@ func commitCases(t *testing.T, groups map[string]*mls.Group) []commitVector {
 	m.commit(11, "channel", "an Add with a lifetime of 49 h and 1 s", m.proposals(m.newcomer("channel", func(s *someone) { s.notAfter = 90_001 })))
 	m.commit(10, "direct", "an Add to a direct group", m.proposals(m.newcomer("direct", nil)))
 	m.commit(10, "direct", "a replacement in a direct group", m.proposals(mls.Remove{Removed: carol}, m.newcomer("direct", func(s *someone) { s.leaf.Session = 5 })))
-	m.commit(0, "channel", "the committer's leaf with another signature key", m.ownLeaf(func(s *someone) { s.key = vectorKey(0x78) }))
+	m.commit(12, "channel", "the committer's leaf with another signature key", m.ownLeaf(func(s *someone) { s.key = vectorKey(0x78) }))
 	damaged := m.list[0]
 	damaged.Case, damaged.Commit = vectors.Bad("an Update whose last byte is changed"), bytes.Clone(damaged.Commit)
 	damaged.Commit[len(damaged.Commit)-1] ^= 1

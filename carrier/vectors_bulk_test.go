@@ -17,6 +17,7 @@ import (
 type bulkFile struct {
 	About []string     `json:"about"`
 	Texts []textVector `json:"texts"`
+	Shown []textVector `json:"shown"`
 	Sent  []bulkVector `json:"sent"`
 }
 
@@ -52,6 +53,7 @@ func makeBulk() bulkFile {
 	f := bulkFile{About: []string{
 		"Bulk on the text path: Sotto protocol, section 1.3.",
 		"texts: a text message, which is one part of an object or, where it is not valid, is dropped and shown to nobody.",
+		"shown: other texts of people and servers. What is not valid is taken for a damaged part and shown to nobody.",
 		"sent: how a body goes as text in this regime (E: a body above 6 916 bytes; N; T is uMurmur) with these values of ServerConfig, to so many sessions besides the own one, which in T is listed too. The messages stand in the order of their index. Where a limit of the server bounds a part, it is such that a message with an index and a count of three digits fits. What is not valid does not fit and is refused.",
 	}}
 	part := func(why, text string, kind byte, index, count int, id, body string) {
@@ -83,6 +85,31 @@ func makeBulk() bulkFile {
 		{"plain with the end of an image", `sotto:1,03,0,1,++++AQIDBAVh"/>`},
 	} {
 		f.Texts = append(f.Texts, textVector{Case: vectors.Bad("%s", c[0]), Text: c[1]})
+	}
+	for _, c := range []struct {
+		shown     bool
+		why, text string
+	}{
+		{true, "the mark in a sentence", "I use sotto:1 at home"},
+		{true, "no digit behind the mark", "sotto: see there"},
+		{true, "the mark without its colon", "sotto1,03,0,1,++++AQIDBAVh"},
+		{true, "quoted in a sentence", `he said "sotto:1"`},
+		{true, "the value of another attribute", `<a href="sotto:1,03,0,1,++++AQIDBAVh">x</a>`},
+		{true, "a letter in front", "xsotto:1,03,0,1,++++AQIDBAVh"},
+		{false, "in capitals", "SOTTO:1,03,0,1,++++AQIDBAVh"},
+		{false, "another version", "sotto:9"},
+		{false, "cut behind the digit", "sotto:1"},
+		{false, "blanks in front", " \t\r\nsotto:1,03,0,1,++++AQIDBAVh"},
+		{false, "blanks of Unicode in front", "\u00a0\u200b\ufeffsotto:1,03"},
+		{false, "behind a tag", "<p>sotto:1,03,0,1,++++AQIDBAVh</p>"},
+		{false, "behind an escaped tag", "&lt;p&gt;sotto:1,03,0,1,++++AQIDBAVh"},
+		{false, "an image that somebody wrote anew", `hi <IMG width=1 SRC = 'sotto:1,03,0,1,++++AQIDBAVh'>`},
+		{false, "an image without quotes", "<img src=sotto:1,03,0,1,++++AQIDBAVh>"},
+		{false, "an escaped image", "&lt;img src=&quot;sotto:1,03,0,1,++++AQIDBAVh&quot;/&gt;"},
+	} {
+		v := textVector{Case: vectors.Bad("%s", c.why), Text: c.text}
+		v.Valid = c.shown
+		f.Shown = append(f.Shown, v)
 	}
 
 	const kind = 2
@@ -191,6 +218,14 @@ func TestVectorsBulk(t *testing.T) {
 			t.Errorf("text, %s: %v", c.Why, err)
 		} else if c.Valid && (byte(p.Kind) != c.Kind || !bytes.Equal(p.ID[:], c.ID) || p.Index != c.Index || p.Count != c.Count || !bytes.Equal(p.Part, c.Part)) {
 			t.Errorf("text, %s: %+v", c.Why, p)
+		}
+	}
+	for _, c := range f.Shown {
+		if envelope.LooksLikeText(c.Text) == c.Valid {
+			t.Errorf("shown, %s: %v", c.Why, !c.Valid)
+		}
+		if _, err := envelope.ParseText(c.Text); err == nil {
+			t.Errorf("shown, %s: is a part", c.Why)
 		}
 	}
 	for _, c := range f.Sent {

@@ -13,11 +13,11 @@ const (
 	AppLeave  AppType = 6 // the body is empty
 )
 
-// MaxHTML is the longest text in bytes of HTML, and maxAppBody the longest body
-// around it.
+// MaxHTML is the longest text in bytes of HTML, and MaxAppBody the longest body
+// around it, which no other type exceeds either.
 const (
 	MaxHTML    = 96000
-	maxAppBody = 1 + 4 + 4 + MaxHTML
+	MaxAppBody = 1 + 4 + 4 + MaxHTML
 )
 
 // AppData is what an application message of MLS holds (Sotto protocol §8).
@@ -46,7 +46,7 @@ func ParseAppData(b []byte) (AppData, error) {
 	d := AppData{Type: AppType(r.uint8())}
 	r.fixed(d.ID[:])
 	d.Seq, d.SentMS = r.uint32(), r.uint64()
-	d.Body = r.vector("application data", maxAppBody)
+	d.Body = r.vector("application data", MaxAppBody)
 	r.need(r.err != nil || d.Type != AppLeave || len(d.Body) == 0)
 	if err := r.end(); err != nil {
 		return AppData{}, err
