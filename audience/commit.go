@@ -13,7 +13,7 @@ import (
 // us either (§6.1).
 type pending struct {
 	staged *mls.StagedCommit
-	token  uint64 // of the Send whose echo is its place in the order
+	token  uint64 // of the Send whose echo is its point in the order
 	object envelope.Object
 	ref    envelope.Ref
 	epoch  uint64 // that it ends
@@ -158,7 +158,7 @@ func (m *Machine) runCommit(now time.Time, g *group) {
 
 // turn is when we are to commit.
 func (m *Machine) turn(now time.Time, g *group, n needs) time.Time {
-	rank := time.Duration(m.rank(now, g)) * m.rankStep()
+	rank := time.Duration(m.rank(now, g)) * m.rankPause()
 	var at time.Time
 	earliest := func(t time.Time) {
 		if at.IsZero() || t.Before(at) {
@@ -230,7 +230,7 @@ func (m *Machine) commit(now time.Time, g *group, n needs) {
 	update := !n.updateAt.IsZero() && !now.Before(n.updateAt)
 	if d.size(g) == 0 && !update {
 		if len(n.adds) > 0 {
-			g.blockedAt = now.Add(rankStep) // what was said was not true, or not yet checked
+			g.blockedAt = now.Add(rankPause) // what was said was not true, or not yet checked
 		}
 		return
 	}
@@ -238,7 +238,7 @@ func (m *Machine) commit(now time.Time, g *group, n needs) {
 	if err != nil && len(d.adds) > 0 {
 		m.sift(now, g, &d)
 		if d.size(g) == 0 && !update {
-			g.blockedAt = now.Add(rankStep)
+			g.blockedAt = now.Add(rankPause)
 			return
 		}
 		staged, err = m.stage(now, g, &d)
@@ -348,7 +348,7 @@ func (m *Machine) sendCommit(g *group, to []uint32, o envelope.Object, epoch uin
 
 // bodySent: the body of our Commit has left, so that its Ref finds it there: who
 // waits for a body stops the order. Where the carrier had to send it in the order,
-// it has its place already.
+// it has its point already.
 func (m *Machine) bodySent(now time.Time, g *group, token uint64, why sent, ordered bool) {
 	w := g.pending
 	if w == nil || w.token != token {

@@ -275,7 +275,7 @@ func (m *Machine) supports(cs mls.CipherSuite) bool {
 	return false
 }
 
-// helloPlaced: our Hello has its place in the order.
+// helloPlaced: our Hello has its point in the order.
 func (m *Machine) helloPlaced(now time.Time, p *place, token uint64) {
 	if p == nil || p.joining == nil || p.joining.token != token || !p.joining.placed.IsZero() {
 		return

@@ -75,7 +75,7 @@ type Proof struct {
 }
 
 // Delivered says that the carrier is done with a Send. In regimes with an echo the
-// server put what is not Bulk at this place in the order; Ordered says the same of
+// server put what is not Bulk at this point of the order; Ordered says the same of
 // something Bulk that the carrier had to send that way.
 type Delivered struct {
 	Token   uint64

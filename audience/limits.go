@@ -46,7 +46,7 @@ const (
 	presenceEvery   = 5 * time.Second        // in voice (§1.4)
 	gather          = 200 * time.Millisecond // before a Hello goes to who was seen, in E
 	gatherText      = 700 * time.Millisecond // and where it is a text
-	foundAfter      = time.Second            // after the own Hello took its place (§4)
+	foundAfter      = time.Second            // after the own Hello got its point in the order (§4)
 	foundStep       = 2 * time.Second
 	foundAnyway     = 10 * time.Second
 	helloPatience   = 3 * time.Second
@@ -59,8 +59,8 @@ const (
 	burstUpdateMax  = 10 * time.Second
 	ownUpdateMin    = 15 * time.Minute
 	updateGap       = time.Minute
-	rankStep        = 400 * time.Millisecond
-	rankStepN       = 3 * time.Second
+	rankPause       = 400 * time.Millisecond
+	rankPauseN      = 3 * time.Second
 	refSkip         = 3 * time.Second
 	wantPace        = time.Second
 	wantStep        = 400 * time.Millisecond

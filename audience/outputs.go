@@ -26,7 +26,7 @@ const (
 )
 
 // Send asks the carrier to bring an object to these sessions and to answer with
-// Delivered or Failed. Bulk objects go beside the order.
+// Delivered or Failed. Bulk says that it has no need of a point in the order.
 type Send struct {
 	Token    uint64
 	To       []uint32 // ascending, never empty, without our own

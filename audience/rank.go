@@ -51,9 +51,9 @@ func (m *Machine) rankOf(now time.Time, g *group, leaf uint32) int {
 // rank is our own.
 func (m *Machine) rank(now time.Time, g *group) int { return m.rankOf(now, g, g.own) }
 
-func (m *Machine) rankStep() time.Duration {
+func (m *Machine) rankPause() time.Duration {
 	if m.regime == RegimeNoEcho {
-		return rankStepN
+		return rankPauseN
 	}
-	return rankStep
+	return rankPause
 }

@@ -44,7 +44,7 @@ func (m *Machine) received(now time.Time, in Received) {
 }
 
 // receivedMessage is a PrivateMessage: application data, which is read at once, or
-// a Commit, which has a place in the order. All else has no use here (§2).
+// a Commit, which has a point in the order. All else has no use here (§2).
 func (m *Machine) receivedMessage(now time.Time, q *peer, o envelope.Object, bulk bool) {
 	msg, err := mls.ParseMessage(o.Body)
 	if err != nil || msg.Private == nil || len(msg.Private.GroupID) != len(envelope.GroupID{}) {

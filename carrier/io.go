@@ -149,14 +149,14 @@ type RegimeChanged struct{ Regime Regime }
 type Received struct {
 	From   uint32
 	Object envelope.Object
-	// Ordered says that its place among the ordered outputs is the same for
+	// Ordered says that its point among the ordered outputs is the same for
 	// everybody on an honest server. What came as bulk has none, nor anything in
 	// regime N.
 	Ordered bool
 }
 
 // Delivered says that a Send is done. If it was ordered, all its parts came
-// back: the server passed the object on at this place in the order. Else it was
+// back: the server passed the object on at this point of the order. Else it was
 // handed to the connection, and no more is known.
 type Delivered struct {
 	Token   uint64

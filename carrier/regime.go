@@ -84,7 +84,7 @@ func (c *Carrier) route(kind envelope.Kind, n, receivers int) (way, bool) {
 	switch c.regime {
 	case RegimeEcho, RegimeUnknown:
 		if kind == envelope.KindWelcome && n > quickWelcome {
-			// It needs no place in the order, and who waits for it hears nothing yet:
+			// It needs no point in the order, and who waits for it hears nothing yet:
 			// one text is there before many fragments are.
 			if text, ok := textWay(c.limits, n); ok && text.count == 1 {
 				return text, true

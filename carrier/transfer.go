@@ -120,7 +120,7 @@ func (c *Carrier) drop(t *transfer) {
 
 // echo takes a part of ours that came back. Its bytes must be those we sent: a
 // server that alters them has not acknowledged anything. The part that
-// completes the object gives it its place in the order (Sotto protocol §1.2).
+// completes the object gives it its point in the order (Sotto protocol §1.2).
 func (c *Carrier) echo(p path, kind envelope.Kind, id envelope.ID, index, count int, part []byte) bool {
 	for _, t := range c.open {
 		if !t.echo || t.path != p || t.id != id || t.object.Kind != kind || t.count != count || !bytes.Equal(t.bytes(index), part) {

@@ -9,7 +9,7 @@ import (
 // Inputs of a Groups, besides those of an Engine.
 
 // Delivered says that the carrier is done with a Carry. Where the server has an
-// order and it went that way, this is its place in it.
+// order and it went that way, this is its point in it.
 type Delivered struct {
 	Token   uint64
 	Ordered bool

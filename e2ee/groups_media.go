@@ -40,7 +40,7 @@ type mediaGroup struct {
 	direct bool
 	epochs []*mediaEpoch // the last is the current one
 	spoke  time.Time     // our first frame in it; zero: none
-	size   int           // ladder step that our longest frame took (§7.3)
+	size   int           // rung that our longest frame took (§7.3)
 	muted  bool          // we are a listener here
 	used   time.Time     // when the agreement was told that we speak in it (direct groups)
 	opens  uint64        // how often a key was tried on a frame

@@ -80,7 +80,7 @@ func (e *Groups) seal(dst []byte, now time.Time, limit int, f *Frame, g *mediaGr
 		return dst, ErrFrameTooLong
 	}
 	size := paddedLen(n, g.size, room)
-	g.size = max(g.size, step(n))
+	g.size = max(g.size, rung(n))
 
 	m.plain = appendPlaintext(m.plain[:0], f, tag, size)
 	m.meta = appendGroupMetadata(m.meta[:0], g.id, at.number, s.leaf, f)

@@ -15,11 +15,11 @@ const (
 	flagReserved = 4 | 2 | 1
 )
 
-// ladder are the sizes a plaintext is padded to.
+// ladder are the rungs: the sizes a plaintext is padded to.
 var ladder = [...]int{16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896}
 
-// step returns the smallest step of the ladder that holds n bytes, 0 if none does.
-func step(n int) int {
+// rung returns the smallest one of the ladder that holds n bytes, 0 if none does.
+func rung(n int) int {
 	for _, s := range ladder {
 		if s >= n {
 			return s
@@ -29,11 +29,11 @@ func step(n int) int {
 }
 
 // paddedLen returns the length to which a frame of n bytes is padded: that of the
-// stream, which is the step that holds its longest frame so far, so that the
-// sizes of a talk tell nothing. "A step that would exceed a cap is left out": then
-// it is the highest step within room that holds the frame, or else n itself.
+// stream, which is the rung that holds its longest frame so far, so that the
+// sizes of a talk tell nothing. One that would exceed the room is left out: then
+// it is the highest rung within room that holds the frame, or else n itself.
 func paddedLen(n, stream, room int) int {
-	best, most := n, min(room, max(stream, step(n)))
+	best, most := n, min(room, max(stream, rung(n)))
 	for _, s := range ladder {
 		if s > most {
 			break

@@ -64,7 +64,7 @@ type sendStream struct {
 	key     *sframe.Key
 	ctr     uint64    // next counter of this step
 	first   time.Time // first frame of this step; zero: none yet
-	size    int       // ladder step that the longest frame took (§7.3)
+	size    int       // rung that the longest frame took (§7.3)
 
 	named time.Time // when a packet or SecretReady last said the nonce
 	spurt int       // packets of this talk spurt so far

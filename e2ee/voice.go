@@ -100,7 +100,7 @@ func (e *Engine) seal(dst []byte, now time.Time, limit int, f *Frame, s *sendStr
 		return dst, ErrFrameTooLong
 	}
 	size := paddedLen(n, s.size, room)
-	s.size = max(s.size, step(n))
+	s.size = max(s.size, rung(n))
 
 	minute := minuteOf(now)
 	if header {

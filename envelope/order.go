@@ -2,7 +2,7 @@ package envelope
 
 import "encoding/binary"
 
-// RefObject says that an object sent as bulk has its place in the order here
+// RefObject says that an object sent beside the order has its point in it here
 // (kind KindRef, Sotto protocol §1.1).
 //
 //	opaque ref[32]; uint8 kind; uint32 size; opaque group_id<V>; uint64 epoch
