@@ -39,7 +39,11 @@ type seat struct {
 }
 
 func (w *World) seat() *seat {
-	return &seat{w.Channel, w.ChannelName, slices.Clone(w.Places[0].Closure)}
+	s := &seat{channel: w.Channel, name: w.ChannelName}
+	if len(w.Places) > 0 {
+		s.closure = slices.Clone(w.Places[0].Closure)
+	}
+	return s
 }
 
 // equal reports whether nobody was given another place by what changed.
