@@ -29,10 +29,10 @@ func (s *session) inbound(now time.Time, in *voice.Packet) {
 		return // the client does not know who is who yet
 	}
 	p := in
+	_, known := s.end.Mirror().User(in.Session)
 	if s.g.cfg.Policy != e2ee.PolicyOff {
 		err := s.end.Unprotect(s.openBuf[:0], now, in, &s.inPacket)
 		s.drain()
-		_, known := s.end.Mirror().User(in.Session)
 		switch {
 		case err == nil:
 			p = &s.inPacket
@@ -43,7 +43,7 @@ func (s *session) inbound(now time.Time, in *voice.Packet) {
 		default:
 			return // counted by the endpoint
 		}
-	} else if in.Codec == voice.Opus && len(in.Data) > 0 && opus.Check(in.Data, 0) != nil {
+	} else if !known || !sound(in) {
 		return
 	}
 	s.deliver(p)
@@ -59,7 +59,7 @@ func (s *session) clearVoice(now time.Time, in *voice.Packet) bool {
 		if s.end.Leave() != e2ee.LeaveClear && !s.marked(now, in.Session) {
 			return false
 		}
-		return in.Codec != voice.Opus || len(in.Data) == 0 || opus.Check(in.Data, 0) == nil
+		return in.Codec == voice.Opus && sound(in)
 	case s.end.Groups() != nil:
 		s.sayRarely(now, "clear", false, "unencrypted sound came in the name of "+label+"; you do not hear it.")
 	default:
@@ -73,7 +73,7 @@ func (s *session) deliver(p *voice.Packet) {
 	if p.Codec != voice.Opus && s.down.format != voice.Legacy {
 		return // the protobuf form knows Opus only
 	}
-	if p.Context == 3 && s.down.version < version14 {
+	if p.Context == voice.ContextListener && s.down.version < version14 {
 		p.Context = 0
 	}
 	if empty(p) && s.down.format == voice.Protobuf {
@@ -82,7 +82,14 @@ func (s *session) deliver(p *voice.Packet) {
 		}
 		p.Data = silentFrame
 	}
+	p.FrameNumber = voice.WrapFrameNumber(p.FrameNumber)
 	s.down.sendVoice(p)
+}
+
+// sound reports whether a clear packet is fit for the client's decoder. Of old
+// codecs nothing is known here.
+func sound(p *voice.Packet) bool {
+	return p.Codec != voice.Opus || empty(p) || opus.Check(p.Data, 0) == nil
 }
 
 func empty(p *voice.Packet) bool { return len(p.Data) == 0 }

@@ -40,11 +40,32 @@ func (s *session) outbound(now time.Time, plain []byte) {
 			s.protect(now, p) // which says why the whisper is not sent
 		}
 	case e2ee.LeaveClear:
-		p.FrameNumber = voice.WrapFrameNumber(p.FrameNumber)
-		s.sendUp(p)
+		s.clear(now, p)
 	case e2ee.LeaveCiphertext:
 		s.protect(now, p)
 	}
+}
+
+// clear sends a packet as the client made it. Old codecs are not understood here,
+// and what is not understood leaves with policy off only.
+func (s *session) clear(now time.Time, p *voice.Packet) {
+	if p.Codec != voice.Opus && s.g.cfg.Policy != e2ee.PolicyOff {
+		s.refuseCodec(now)
+		return
+	}
+	if p.Codec == voice.Opus && empty(p) && s.up.Format() == voice.Protobuf {
+		if !p.Terminator {
+			return
+		}
+		p.Data = silentFrame
+	}
+	p.FrameNumber = voice.WrapFrameNumber(p.FrameNumber)
+	s.sendUp(p)
+}
+
+func (s *session) refuseCodec(now time.Time) {
+	s.sayRarely(now, "codec", true, "your client uses an old codec, which Sotto does not encrypt; your voice is not sent")
+	s.voiceStats.Refused++
 }
 
 func (s *session) protect(now time.Time, p *voice.Packet) {
@@ -61,7 +82,8 @@ func (s *session) protect(now time.Time, p *voice.Packet) {
 	case errors.As(err, &target):
 		s.sayRarely(now, "target", true, target.Reason)
 	case errors.Is(err, endpoint.ErrCodec):
-		s.sayRarely(now, "codec", true, "your client uses an old codec, which Sotto does not encrypt; your voice is not sent")
+		s.refuseCodec(now)
+		return
 	case errors.Is(err, endpoint.ErrNotCovered):
 		s.sayRarely(now, "cover", true, "your client sends audio packets that Sotto cannot encrypt; set 10, 20, 40 or 60 ms per packet")
 	case errors.Is(err, e2ee.ErrFrameTooLong):
