@@ -85,6 +85,8 @@ type Guard struct {
 	memory       client.Memory
 	lastListPing time.Time
 	refusals     lineBucket
+	refused      refusal // the server's last refusal that guard answers by itself
+	publicSaid   bool    // that comments and descriptions are for all to read
 }
 
 // New opens the listeners. Nothing is accepted before Run.

@@ -80,24 +80,6 @@ func tokensUp(s *session, _ time.Time, m proto.Message) action {
 	return rewrite
 }
 
-// rejectDown: the stock client answers some types with a dialog of its own and
-// ignores the reason. Where guard's certificate is the cause, no password helps.
-func rejectDown(s *session, _ time.Time, m proto.Message) action {
-	r := m.(*mumblepb.Reject)
-	s.g.emit(events.Event{Event: "rejected", Code: r.GetType().String(), Reason: r.GetReason()})
-	own := s.ownCertificate || s.from.cert == nil
-	switch {
-	case r.GetType() == mumblepb.Reject_WrongUserPW && own && s.from.auth.GetUsername() != "SuperUser":
-		r.Reason = proto.String("this name is registered with your Mumble certificate; import it: sotto identity import-mumble FILE.p12")
-	case r.GetType() == mumblepb.Reject_NoCertificate:
-		r.Reason = proto.String("this server wants a certificate; make one in Mumble, or import it: sotto identity import-mumble FILE.p12")
-	default:
-		return pass
-	}
-	r.Type = mumblepb.Reject_None.Enum()
-	return rewrite
-}
-
 // serverSyncDown: the login is complete. Room for what encryption adds is
 // taken off the bandwidth, or servers that police it would black-hole the rest.
 func serverSyncDown(s *session, _ time.Time, m proto.Message) action {

@@ -102,8 +102,11 @@ func TestRowsUp(t *testing.T) {
 		}, []proto.Message{
 			auth("t1", "pw1", "pw2"), &mumblepb.UserState{Session: proto.Uint32(alice), ChannelId: proto.Uint32(1)}, auth("t1"),
 		}},
+		{"a join with a password and what nobody knows", unknown(&mumblepb.UserState{ChannelId: proto.Uint32(1), TemporaryAccessTokens: []string{"pw1"}}),
+			[]proto.Message{auth("t1", "pw1"), &mumblepb.UserState{ChannelId: proto.Uint32(1)}, auth("t1")}},
 		{"tokens without a join", &mumblepb.UserState{Session: proto.Uint32(alice), TemporaryAccessTokens: []string{"pw1"}}, nil},
 		{"other tokens", &mumblepb.Authenticate{Tokens: []string{"t2"}}, []proto.Message{auth("t2")}},
+		{"other tokens and what nobody knows", unknown(&mumblepb.Authenticate{Tokens: []string{"t2"}}), []proto.Message{auth("t2")}},
 		{"a join after other tokens", &mumblepb.UserState{ChannelId: proto.Uint32(0), TemporaryAccessTokens: []string{"pw"}},
 			[]proto.Message{auth("t2", "pw"), &mumblepb.UserState{ChannelId: proto.Uint32(0)}, auth("t2")}},
 		same("a kick with a reason", unknown(&mumblepb.UserRemove{Session: proto.Uint32(99), Reason: proto.String("r")})),

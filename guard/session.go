@@ -2,7 +2,6 @@ package guard
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -31,6 +30,8 @@ type session struct {
 	fence uint64 // our ping upstream that answers the endpoint's Fence; 0: none
 
 	ownCertificate bool // upstream sees guard's own certificate, not the imported one
+	attempt        attempt
+	rejected       bool // the server refused the login
 	synced         bool
 	braked         bool                 // the client believes that it is suppressed by us
 	shown          e2ee.State           // the state the person was last told of
@@ -58,7 +59,18 @@ func (g *Guard) serve(ctx context.Context, a *arrival) *arrival {
 		reject(a.conn, words)
 		return nil
 	}
-	s, err := g.begin(ctx, a)
+	who, err := g.identify(a)
+	if err != nil {
+		g.log.Error("certificate", "error", err)
+		reject(a.conn, stateTrouble)
+		return nil
+	}
+	if words := g.refused.words(time.Now(), who.attempt(a)); words != "" {
+		g.emitRefusal(events.Event{Event: "client_refused", Reason: words})
+		reject(a.conn, words)
+		return nil
+	}
+	s, err := g.begin(ctx, a, who)
 	if err != nil {
 		g.log.Warn("upstream", "error", err)
 		g.emit(events.Event{Event: "upstream_failed", Reason: err.Error()})
@@ -71,21 +83,13 @@ func (g *Guard) serve(ctx context.Context, a *arrival) *arrival {
 }
 
 // begin connects upstream for an admitted client and passes its login on.
-func (g *Guard) begin(ctx context.Context, a *arrival) (*session, error) {
+func (g *Guard) begin(ctx context.Context, a *arrival, who upstreamIdentity) (*session, error) {
 	s := &session{
 		g: g, from: a, down: newDownstream(a, time.Now()), said: map[string]time.Time{}, marks: marks{},
+		ownCertificate: who.own, attempt: who.attempt(a),
 		sealBuf: make([]byte, 0, 2048), openBuf: make([]byte, 0, 2048),
 	}
-	var cert *tls.Certificate
-	// A client that hides its certificate stays hidden.
-	if a.cert != nil {
-		c, imported, err := g.cfg.Store.MumbleCertificate()
-		if err != nil {
-			return nil, err
-		}
-		cert, s.ownCertificate = &c, !imported
-	}
-	up, err := g.dial(ctx, cert)
+	up, err := g.dial(ctx, who.cert)
 	if err != nil {
 		return nil, err
 	}
@@ -111,16 +115,19 @@ func (g *Guard) begin(ctx context.Context, a *arrival) (*session, error) {
 func (s *session) login(ctx context.Context) error {
 	wait := time.NewTimer(versionWait)
 	defer wait.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-wait.C: // a server that is slow to say; speak as an old client
-	case f, ok := <-s.up.Frames():
-		if !ok {
-			return s.up.Err()
-		}
-		if err := s.fromServer(time.Now(), f); err != nil {
-			return err
+	for late := false; !late && !s.rejected && s.up.ServerVersion() == 0; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-wait.C: // a server that is slow to say; speak as an old client
+			late = true
+		case f, ok := <-s.up.Frames():
+			if !ok {
+				return s.up.Err()
+			}
+			if err := s.fromServer(time.Now(), f); err != nil {
+				return err
+			}
 		}
 	}
 	if v := s.versionUp(); v != nil {

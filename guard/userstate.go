@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/mumble/control"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 )
 
@@ -61,6 +62,7 @@ func userStateUp(s *session, now time.Time, m proto.Message) action {
 	// The join with a password: the tokens travel in an Authenticate, which is
 	// not told to others, before the join; and are taken back after it.
 	all := append(append([]string{}, s.tokens...), tokens...)
+	control.DropUnknown(u)
 	s.up.SendMessage(&mumblepb.Authenticate{Tokens: all, Opus: proto.Bool(true)})
 	s.up.SendMessage(u)
 	s.up.SendMessage(&mumblepb.Authenticate{Tokens: s.tokens, Opus: proto.Bool(true)})
