@@ -64,6 +64,9 @@ func IsOurs(dataID string) bool { return dataID == envelope.DataID }
 // never be shown to a human, and belongs here if it is a private one.
 func IsText(message string) bool { return envelope.LooksLikeText(message) }
 
+// Limits returns what the server allows in text, as far as is known.
+func (c *Carrier) Limits() Limits { return c.limits }
+
 // Regime returns what is known of the server.
 func (c *Carrier) Regime() Regime { return c.regime }
 

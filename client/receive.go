@@ -182,6 +182,7 @@ func (c *Client) drain(now time.Time) {
 			p := o.Packet
 			c.heard(Voice{From: p.Session, At: now, Whisper: p.Context == 1 || p.Context == 2, Encrypted: true}, &p)
 		case endpoint.ClearText:
+			c.end.Passed(now, o.Message)
 			c.link.SendMessage(o.Message)
 			c.quiet = now
 		}

@@ -144,7 +144,7 @@ func (c *Client) text(m *mumblepb.TextMessage) error {
 	now := time.Now()
 	switch c.end.LeaveForText(m) {
 	case e2ee.LeaveClear:
-		c.end.Spent(now, 1)
+		c.end.Passed(now, m)
 		c.link.SendMessage(m)
 		c.quiet = now
 		return nil

@@ -58,10 +58,7 @@ type Endpoint struct {
 	version   uint64 // of the server; 0: it did not say
 	texts     map[uint64]string
 	waiting   []waitingText
-	lastText  struct { // the last text message the carrier sent
-		at        time.Time
-		handshake bool
-	}
+	sent      sentTexts // that the server could still refuse
 
 	targets  map[uint32]*target
 	suspects suspects
@@ -207,7 +204,7 @@ func (e *Endpoint) Disconnected(now time.Time) {
 	clear(e.asking)
 	clear(e.targets)
 	clear(e.rosters)
-	e.early, e.suspects = early{}, suspects{}
+	e.early, e.suspects, e.sent = early{}, suspects{}, nil
 	e.mirror = mirror.Mirror{}
 	e.bandwidth, e.moveUntil, e.stale = 0, time.Time{}, false
 }
@@ -362,6 +359,16 @@ func (e *Endpoint) PluginContext(now time.Time, context []byte) {
 	e.engine.Handle(now, e2ee.PluginContext{Context: context})
 	e.settle(now)
 }
+
+// Passed says that a text of the own client went to the server as it was: it is one
+// that the server may refuse, and counts as Spent.
+func (e *Endpoint) Passed(now time.Time, m *mumblepb.TextMessage) {
+	e.sent.add(now, false, len(m.GetMessage()))
+	e.Spent(now, 1)
+}
+
+// Limits is what the server allows in text, as far as is known.
+func (e *Endpoint) Limits() carrier.Limits { return e.carrier.Limits() }
 
 // Spent says that the own client used n of the server's allowance for text
 // messages (also by mute toggles and moves: one bucket), so that the carrier

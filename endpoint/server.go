@@ -56,11 +56,7 @@ func (e *Endpoint) FromServer(now time.Time, m proto.Message) (Fate, []mirror.Ev
 		if m.MaxBandwidth != nil {
 			e.bandwidth = m.GetMaxBandwidth()
 		}
-		e.carrier.Handle(now, carrier.Limits{
-			AllowHTML:          m.GetAllowHtml(),
-			MessageLength:      m.GetMessageLength(),
-			ImageMessageLength: m.GetImageMessageLength(),
-		})
+		e.carrier.Handle(now, merge(e.carrier.Limits(), m))
 	case *mumblepb.PluginDataTransmission:
 		if carrier.IsOurs(m.GetDataID()) {
 			fate = Swallow
@@ -104,12 +100,25 @@ func (e *Endpoint) deniesCarrier(now time.Time, m *mumblepb.PermissionDenied) bo
 	const permissionTextMessage = 0x200
 	switch m.GetType() {
 	case mumblepb.PermissionDenied_TextTooLong:
+		return e.sent.tooLong(now)
 	case mumblepb.PermissionDenied_Permission:
-		if m.GetPermission()&permissionTextMessage == 0 {
-			return false
-		}
+		return m.GetPermission()&permissionTextMessage != 0 && e.sent.oldest(now)
 	default:
 		return false
 	}
-	return e.lastText.handshake && now.Sub(e.lastText.at) < 5*time.Second
+}
+
+// merge takes over what a ServerConfig says. After the login Murmur says only what an
+// administrator has changed (src/murmur/Server.cpp, Server::setLiveConf).
+func merge(l carrier.Limits, m *mumblepb.ServerConfig) carrier.Limits {
+	if m.AllowHtml != nil {
+		l.AllowHTML = m.GetAllowHtml()
+	}
+	if m.MessageLength != nil {
+		l.MessageLength = m.GetMessageLength()
+	}
+	if m.ImageMessageLength != nil {
+		l.ImageMessageLength = m.GetImageMessageLength()
+	}
+	return l
 }

@@ -70,7 +70,7 @@ func (e *Endpoint) fromCarrier(now time.Time, o carrier.Output) {
 		}})
 	case carrier.TextOut:
 		p, err := envelope.ParseText(o.Message)
-		e.lastText.at, e.lastText.handshake = now, err == nil && p.Kind != envelope.KindSecretText
+		e.sent.add(now, err == nil && p.Kind != envelope.KindSecretText, len(o.Message))
 		e.emit(Send{&mumblepb.TextMessage{Session: o.To, Message: proto.String(o.Message)}})
 	case carrier.Fence:
 		e.emit(Fence{})

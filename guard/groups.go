@@ -23,6 +23,7 @@ func (s *session) fromGroups(o endpoint.Output) {
 	case endpoint.Played:
 		s.deliver(&o.Packet)
 	case endpoint.ClearText:
+		s.end.Passed(time.Now(), o.Message)
 		s.up.SendMessage(o.Message)
 		s.say("Your message was sent in clear: who it is for has no Sotto.")
 	}

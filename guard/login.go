@@ -117,6 +117,7 @@ func (s *session) welcome(now time.Time) {
 	if s.g.cfg.Policy == e2ee.PolicyOff {
 		s.say(s.stateLine())
 	}
+	s.sayEars(now)
 	if s.g.first != "" && s.say(s.g.first) {
 		s.g.first = ""
 	}
@@ -137,9 +138,11 @@ func serverConfigDown(s *session, _ time.Time, m proto.Message) action {
 	if c.MaxBandwidth != nil {
 		c.MaxBandwidth = proto.Uint32(s.bandwidth(c.GetMaxBandwidth()))
 	}
-	most := uint32(s.end.MaxText())
-	c.MessageLength = proto.Uint32(atMost(c.GetMessageLength(), most))
-	c.ImageMessageLength = proto.Uint32(atMost(c.GetImageMessageLength(), most))
+	// Both, whatever this message says of them: what fits depends on all the limits,
+	// and a later one holds only what an administrator has changed.
+	most, limits := uint32(s.end.MaxText()), s.end.Limits()
+	c.MessageLength = proto.Uint32(atMost(limits.MessageLength, most))
+	c.ImageMessageLength = proto.Uint32(atMost(limits.ImageMessageLength, most))
 	return rewrite
 }
 

@@ -36,7 +36,12 @@ func TestRowsDown(t *testing.T) {
 		MaxBandwidth: proto.Uint32(100000), MessageLength: proto.Uint32(5000), ImageMessageLength: proto.Uint32(0), AllowHtml: proto.Bool(true), MaxUsers: proto.Uint32(9),
 	})
 	tokens := unknown(&mumblepb.UserState{Session: proto.Uint32(bobby), TemporaryAccessTokens: []string{"pw"}, SelfMute: proto.Bool(true)})
+	named := func(name string) *mumblepb.UserState { return unknown(user(20, 1, name)) }
 	always := slices.Concat(passing(), []change{
+		same("a name", named("carol")),
+		{"a name that is ours", named("Sotto"), []proto.Message{named("[user] Sotto")}},
+		{"one that looks like ours", named("S\u043ett\u043e: bob"), []proto.Message{named("[user] S\u043ett\u043e: bob")}},
+		same("a refusal of 1.4 to a client that knows it", &mumblepb.PermissionDenied{Type: mumblepb.PermissionDenied_UserListenerLimit.Enum()}),
 		{"another's channel password", tokens, []proto.Message{unknown(&mumblepb.UserState{Session: proto.Uint32(bobby), SelfMute: proto.Bool(true)})}},
 		{"a menu entry in our name", entry("sotto.verify", "Verify"), nil},
 		{"a menu entry with our name on it", entry("x", "SOTTO: verify"), nil},
@@ -70,12 +75,16 @@ func TestRowsDown(t *testing.T) {
 			{"the server lets us speak while we are held", &mumblepb.UserState{Session: proto.Uint32(alice), Suppress: proto.Bool(false)},
 				[]proto.Message{&mumblepb.UserState{Session: proto.Uint32(alice), Suppress: proto.Bool(true)}}},
 			same("the server silences us", &mumblepb.UserState{Session: proto.Uint32(alice), Suppress: proto.Bool(true)}),
+			{"a name with a lock", named("\U0001F512 carol"), []proto.Message{named("carol")}},
+			{"a name with a tick in colour", named("carol\u2714\ufe0f"), []proto.Message{named("carol")}},
+			{"a name of nothing else", named("\U0001F512\u2705"), []proto.Message{named("[user]")}},
 		}},
 		{"without", e2ee.PolicyOff, []change{
 			same("a text in clear", text(bobby, "hello")),
 			same("the server lets us speak", &mumblepb.UserState{Session: proto.Uint32(alice), Suppress: proto.Bool(false)}),
 			same("the server silences us", &mumblepb.UserState{Session: proto.Uint32(alice), Suppress: proto.Bool(true)}),
 			same("limits", config),
+			same("a name with a lock", named("\U0001F512 carol")),
 			same("a refusal", denied("no")),
 			same("a kick with a reason", kicked("spam")),
 		}},
@@ -111,6 +120,12 @@ func TestRowsDown(t *testing.T) {
 			tight := only[*mumblepb.ServerConfig](t, withoutLines(call.goesDown(&mumblepb.ServerConfig{MaxBandwidth: proto.Uint32(24000), MessageLength: proto.Uint32(10)})))
 			if tight.GetMaxBandwidth() != 8000 || tight.GetMessageLength() > 10 {
 				t.Errorf("tight limits %v", tight)
+			}
+			// A later message that does not name them leaves them as they are.
+			later := only[*mumblepb.ServerConfig](t, withoutLines(call.goesDown(&mumblepb.ServerConfig{MaxUsers: proto.Uint32(8)})))
+			tight.MaxBandwidth, tight.MaxUsers = nil, proto.Uint32(8)
+			if !proto.Equal(later, tight) {
+				t.Errorf("later limits %v, want %v", later, tight)
 			}
 		})
 	}

@@ -10,6 +10,9 @@ import (
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/endpoint"
 	"github.com/sotto-voip/sotto/events"
+	"github.com/sotto-voip/sotto/mumble/control"
+	"github.com/sotto-voip/sotto/mumble/mirror"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
 	"github.com/sotto-voip/sotto/mumble/voice"
 )
 
@@ -40,6 +43,7 @@ type session struct {
 	said           map[string]time.Time // when lines of a kind were last said
 	marks          marks
 	lines          lineBucket
+	ears           ears
 	markLines      lineBucket // for what anybody can cause by speaking
 	tableStats     tableStats
 	voiceStats     voiceStats
@@ -207,6 +211,11 @@ func (s *session) pending(datagrams <-chan *client.Datagram, treat func(time.Tim
 // finish closes both legs. The client leg closes without a Reject: then the
 // stock client says "remote host closed" and comes back after 10 s.
 func (s *session) finish(err error) {
+	if words := violation(err); words != "" && s.synced {
+		s.down.say(words + ".")
+	} else if words != "" {
+		s.down.conn.SendMessage(&mumblepb.Reject{Type: mumblepb.Reject_None.Enum(), Reason: &words})
+	}
 	s.disconnected()
 	s.up.Close(closeGrace)
 	s.down.conn.Close(closeGrace)
@@ -214,6 +223,21 @@ func (s *session) finish(err error) {
 	s.g.log.Info("session ended", "reason", err,
 		"held", s.voiceStats.Held, "unopened", st.Unopened, "clear_dropped", st.ClearVoice, "malformed", s.tableStats.Malformed)
 	s.g.emit(events.Event{Event: "disconnected", Reason: err.Error()})
+}
+
+// violation words what a server did that no server does, "" if the end has another
+// reason: then the client has words of its own for it.
+func violation(err error) string {
+	var long *control.ErrTooLong
+	switch {
+	case errors.Is(err, mirror.ErrFull):
+		return "the server announces more people or channels than any server has; the connection is closed"
+	case errors.Is(err, endpoint.ErrSecondSync):
+		return "the server completes the login twice; the connection is closed"
+	case errors.As(err, &long):
+		return "the server sends a message that is too long; the connection is closed"
+	}
+	return ""
 }
 
 // disconnected closes the gate and leaves the endpoint ready for the next session.
@@ -249,6 +273,7 @@ func (s *session) tick(now time.Time) error {
 	s.drain()
 	s.g.memory.Tick(now)
 	s.sayOwed(now)
+	s.sayEars(now)
 	s.answerPings(now)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/endpoint"
+	"github.com/sotto-voip/sotto/events"
 	"github.com/sotto-voip/sotto/mumble/control"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 )
@@ -42,7 +43,7 @@ var table = map[control.Type]row{
 	control.TypeReject:                 {down: rejectDown, up: serverOnly},
 	control.TypeServerSync:             {down: serverSyncDown, up: serverOnly},
 	control.TypeChannelRemove:          {},
-	control.TypeChannelState:           {up: spendsText},
+	control.TypeChannelState:           {up: channelStateUp},
 	control.TypeUserRemove:             {down: removeDown},
 	control.TypeUserState:              {down: userStateDown, up: userStateUp},
 	control.TypeBanList:                {},
@@ -81,7 +82,7 @@ func (s *session) controlDown(now time.Time, f control.Frame) error {
 		s.tableStats.Malformed++
 		return nil
 	}
-	fate, _, err := s.end.FromServer(now, m)
+	fate, changes, err := s.end.FromServer(now, m)
 	if err != nil {
 		return err
 	}
@@ -94,10 +95,11 @@ func (s *session) controlDown(now time.Time, f control.Frame) error {
 		case pass:
 			s.down.conn.Send(f.Type, f.Body)
 		case rewrite:
-			s.down.conn.SendMessage(m)
+			s.sendRewritten(s.down.conn.SendMessage, m)
 		case drop:
 		}
 	}
+	s.changed(now, changes)
 	if f.Type == control.TypeServerSync {
 		s.welcome(now)
 	}
@@ -127,7 +129,7 @@ func (s *session) controlUp(now time.Time, f control.Frame) {
 		s.up.Send(f.Type, f.Body)
 	case rewrite:
 		control.DropUnknown(m) // what we do not know could be what must not leave
-		s.up.SendMessage(m)
+		s.sendRewritten(s.up.SendMessage, m)
 	case drop:
 	}
 	s.drain()
@@ -143,12 +145,38 @@ func (s *session) unknown(now time.Time, f control.Frame, forward func(control.T
 	s.sayRarely(now, "unknown", false, "a message of a kind that Sotto does not know was not passed on.")
 }
 
+// sendRewritten sends what a row has changed. One that no longer fits a frame goes
+// nowhere: it would end the connection.
+func (s *session) sendRewritten(send func(proto.Message) bool, m proto.Message) {
+	if proto.Size(m) > control.MaxLen {
+		s.tableStats.Malformed++
+		return
+	}
+	send(m)
+}
+
 func swallow(*session, time.Time, proto.Message) action { return drop }
 
 // spendsText: the server counts it against the same allowance as texts.
 func spendsText(s *session, now time.Time, _ proto.Message) action {
 	s.end.Spent(now, 1)
 	return pass
+}
+
+// channelStateUp: descriptions are for all to read.
+func channelStateUp(s *session, now time.Time, m proto.Message) action {
+	if m.(*mumblepb.ChannelState).GetDescription() != "" {
+		s.sayPublic()
+	}
+	return spendsText(s, now, m)
+}
+
+// sayPublic says once that comments, avatars and descriptions are not encrypted.
+func (s *session) sayPublic() {
+	if s.g.cfg.Policy == e2ee.PolicyOff || s.g.publicSaid {
+		return
+	}
+	s.g.publicSaid = s.say("everybody on the server can read comments, pictures and descriptions; Sotto does not encrypt them.")
 }
 
 // actionModifyDown: menu entries that claim to be Sotto's are only ever ours.
@@ -160,10 +188,22 @@ func actionModifyDown(_ *session, _ time.Time, m proto.Message) action {
 	return pass
 }
 
+// newDenials are refusals that clients before 1.4 do not know. A server words them for
+// those, and for guard, which announces 1.5 for such a client, it does not
+// (src/murmur/Messages.cpp, PERM_DENIED_FALLBACK).
+var newDenials = map[mumblepb.PermissionDenied_DenyType]string{
+	mumblepb.PermissionDenied_ChannelListenerLimit: "This channel takes no more listeners",
+	mumblepb.PermissionDenied_UserListenerLimit:    "You may not listen to more channels than you do",
+}
+
 // deniedDown: a refusal in free words is marked as the server's, so that one
 // that speaks for Sotto is only ever ours.
 func deniedDown(s *session, _ time.Time, m proto.Message) action {
 	d := m.(*mumblepb.PermissionDenied)
+	if words, ok := newDenials[d.GetType()]; ok && d.GetReason() == "" && s.down.version < version14 {
+		d.Reason = proto.String(words)
+		return rewrite
+	}
 	if d.GetReason() == "" || s.g.cfg.Policy == e2ee.PolicyOff && !claimsSotto(d.GetReason()) {
 		return pass
 	}
@@ -171,9 +211,20 @@ func deniedDown(s *session, _ time.Time, m proto.Message) action {
 	return rewrite
 }
 
-// removeDown: the reason of a kick likewise.
+// ghostKick is what Murmur says to who is replaced by somebody with the same
+// certificate (src/murmur/Messages.cpp, Server::msgAuthenticate).
+const ghostKick = "You connected to the server from another device"
+
+// removeDown: the reason of a kick likewise. When it is our own, a stock client does
+// not come back by itself; who came in our place may be the person, without guard.
 func removeDown(s *session, _ time.Time, m proto.Message) action {
 	u := m.(*mumblepb.UserRemove)
+	if s.synced && u.GetSession() == s.end.Mirror().Self() {
+		s.g.emit(events.Event{Event: "kicked", Reason: u.GetReason()})
+		if u.Actor == nil && u.GetReason() == ghostKick {
+			s.down.say("the server says that somebody came with your certificate, and has ended this connection. If it was you: that Mumble is not going through Sotto.")
+		}
+	}
 	if u.GetReason() == "" || s.g.cfg.Policy == e2ee.PolicyOff && !claimsSotto(u.GetReason()) {
 		return pass
 	}

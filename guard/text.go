@@ -21,7 +21,7 @@ func textUp(s *session, now time.Time, m proto.Message) action {
 		return drop
 	}
 	if s.end.LeaveForText(t) == e2ee.LeaveClear {
-		s.end.Spent(now, 1)
+		s.end.Passed(now, t)
 		return pass
 	}
 	if err := s.end.SendText(now, t); err != nil {

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -10,6 +11,32 @@ import (
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 )
 
+// shownName is a user's name as the client gets it: nothing in it looks like a line or
+// a mark of Sotto's. The server knows it as it was, and all that the client says about
+// a user goes by session or registration.
+func (s *session) shownName(name string) string {
+	if claimsSotto(name) {
+		return "[user] " + name
+	}
+	if s.g.cfg.Policy == e2ee.PolicyOff || !strings.ContainsAny(name, lookAlikes) {
+		return name
+	}
+	shown := strings.Map(func(r rune) rune {
+		if strings.ContainsRune(lookAlikes, r) || r == '\ufe0f' { // which makes a picture of the sign before it
+			return -1
+		}
+		return r
+	}, name)
+	if strings.TrimSpace(shown) == "" {
+		return "[user]"
+	}
+	return strings.TrimSpace(shown)
+}
+
+// lookAlikes are signs by which a name could say that somebody is encrypted or
+// checked: locks, keys, shields and ticks.
+const lookAlikes = "\U0001F50F\U0001F510\U0001F511\U0001F512\U0001F513\U0001F5DD\U0001F6E1\u26BF\u2705\u2713\u2714\u2611\U0001F5F8\U0001F5F9"
+
 // userStateDown: what the client shows as "suppressed" is the server's word or
 // ours; channel passwords that a server gives away stop here.
 func userStateDown(s *session, _ time.Time, m proto.Message) action {
@@ -17,6 +44,10 @@ func userStateDown(s *session, _ time.Time, m proto.Message) action {
 	act := pass
 	if len(u.TemporaryAccessTokens) > 0 {
 		u.TemporaryAccessTokens = nil
+		act = rewrite
+	}
+	if name := s.shownName(u.GetName()); name != u.GetName() {
+		u.Name = proto.String(name)
 		act = rewrite
 	}
 	if u.Suppress != nil && s.synced && u.GetSession() == s.end.Mirror().Self() {
@@ -51,7 +82,13 @@ func userStateUp(s *session, now time.Time, m proto.Message) action {
 	if says(u) == 0 {
 		return drop // it held nothing else
 	}
+	if u.GetComment() != "" || len(u.GetTexture()) > 0 {
+		s.sayPublic()
+	}
 	self := s.end.Mirror().Self()
+	if u.UserId != nil && s.ownCertificate && (u.Session == nil || u.GetSession() == self) {
+		s.say("you are registering with a certificate that is Sotto's, not your Mumble's: the name will be yours through this guard only. To keep yours, import it first: sotto identity import-mumble FILE.p12")
+	}
 	if u.ChannelId != nil && (u.Session == nil || u.GetSession() == self) {
 		s.end.LocalMove(now, u.GetChannelId())
 	}

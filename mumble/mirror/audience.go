@@ -70,6 +70,15 @@ func (m *Mirror) Within(channels []uint32) []uint32 {
 	return out
 }
 
+// Listeners returns the sessions that hear speech in a channel by listening to it, or
+// to one that is linked with it, from elsewhere, without the own. Sorted.
+func (m *Mirror) Listeners(channel uint32) []uint32 {
+	channels := m.Closure(channel)
+	return slices.DeleteFunc(m.Within(channels), func(s uint32) bool {
+		return slices.Contains(channels, m.users[s].Channel)
+	})
+}
+
 // Hearers returns the sessions that may hear normal speech of the own user:
 // everybody in the link closure of its channel, and the listeners there. It is
 // a superset: rights that the server enforces (Speak, deaf) are not subtracted.

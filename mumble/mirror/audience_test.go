@@ -141,3 +141,17 @@ func TestFind(t *testing.T) {
 		t.Error("the root of an empty mirror is found")
 	}
 }
+
+// Listeners hear from elsewhere: who is in the channel, or in one that is linked, is
+// none, whatever he listens to.
+func TestListeners(t *testing.T) {
+	m := house(t)
+	inside := user(11, 3, "blue")
+	inside.ListeningChannelAdd = []uint32{2}
+	apply(t, m, inside)
+	for id, want := range map[uint32][]uint32{0: nil, 2: {13}, 3: {13}, 5: nil, 99: nil} {
+		if got := m.Listeners(id); !slices.Equal(got, want) {
+			t.Errorf("listeners of %d are %v, want %v", id, got, want)
+		}
+	}
+}
