@@ -7,7 +7,8 @@
 //	            codecs of mumble/... with the product: the independent peer
 //	Tap         a man in the middle that holds the server's key and records every
 //	            control message and every voice packet that passes, decrypted
-//	StockClient the unmodified mumble 1.3.4 on a virtual screen and sound card
+//	StockClient the unmodified mumble 1.3.4 or 1.5.735 on a virtual screen and sound
+//	            card
 //	Speech      a spoken sentence as samples and as Opus
 //
 // A test usually stands them in this row:

@@ -14,10 +14,12 @@ import (
 // soundcard is a PulseAudio daemon with two null sinks: "out", where the client
 // plays, and "micsink", whose monitor is the client's microphone.
 type soundcard struct {
-	t      testing.TB
-	server string // PULSE_SERVER
-	env    []string
+	t   testing.TB
+	env []string
 }
+
+// pulseSocket is the daemon's socket in the client's home.
+const pulseSocket = "pulse.sock"
 
 // pulseConf is the daemon's whole configuration. Nothing suspends an idle sink:
 // a sink that sleeps records no silence.
@@ -30,7 +32,7 @@ set-default-source micsink.monitor
 
 func newSoundcard(t testing.TB, home string, env []string) *soundcard {
 	t.Helper()
-	socket := filepath.Join(home, "pulse.sock")
+	socket := filepath.Join(home, pulseSocket)
 	conf := filepath.Join(home, "pulse.pa")
 	if err := os.WriteFile(conf, fmt.Appendf(nil, pulseConf, socket), 0o600); err != nil {
 		t.Fatalf("peers: %v", err)
@@ -42,8 +44,7 @@ func newSoundcard(t testing.TB, home string, env []string) *soundcard {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &soundcard{t: t, server: "unix:" + socket}
-	s.env = append(append([]string{}, env...), "PULSE_SERVER="+s.server)
+	s := &soundcard{t: t, env: append(append([]string{}, env...), "PULSE_SERVER=unix:"+socket)}
 	if !until(20*time.Second, func() bool {
 		_, err := os.Stat(socket)
 		if err != nil || !p.alive() {

@@ -1,12 +1,13 @@
 package peers
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,8 @@ import (
 
 // StockOptions are the settings of a stock client.
 type StockOptions struct {
+	// Kind is the version; the zero value is 1.3.4.
+	Kind StockKind
 	// Addr is where the client connects, as typed in its address field
 	// ("127.0.0.1:1234" or "[::1]:1234").
 	Addr string
@@ -43,7 +46,10 @@ type StockClient struct {
 	P12         string // path of the certificate as the client keeps it: PKCS#12, no password
 
 	t      testing.TB
-	home   string
+	kind   StockKind
+	root   string // chroot, or ""
+	home   string // as this process sees it
+	seen   string // as the client sees it
 	screen *screen
 	card   *soundcard
 	proc   *process
@@ -52,61 +58,28 @@ type StockClient struct {
 // stockStart bounds the wait for a window of the client.
 const stockStart = 40 * time.Second
 
-// Titles of the question about an unverifiable server certificate and of the
-// main window, as regular expressions.
+// Titles of the question about an unverifiable server certificate and of the main
+// window, as regular expressions. 1.5 calls both the same; the main window is the
+// one that was made first.
 const (
 	dialogTitle = "^Mumble$"
-	mainTitle   = "^Mumble -- "
+	mainTitle   = "^Mumble( -- .*)?$"
 )
-
-// stockConf is the client's settings file. lastupdate skips the audio wizard
-// (src/mumble/main.cpp of 1.3.4); usage and the checks would ask or phone home.
-const stockConf = `[General]
-lastupdate=2
-
-[audio]
-input=PulseAudio
-output=PulseAudio
-transmit=%d
-vadmin=0.01
-vadmax=0.02
-noisesupress=0
-denoise=false
-
-[net]
-tcponly=%t
-
-[tts]
-enable=false
-
-[ui]
-usage=false
-updatecheck=false
-plugincheck=false
-askonquit=false
-`
 
 // StartStock starts the client with a screen, a sound card and a home of its
 // own, lets it connect, and accepts the server's certificate in the dialog as a
-// person would. Version 1.3.4 shows nowhere but in its log view that it is
-// connected, so the server is asked, if opts names one.
+// person would. The client shows nowhere but in its log view that it is connected,
+// so the server is asked, if opts names one.
 func StartStock(t testing.TB, opts StockOptions) *StockClient {
 	t.Helper()
-	Tool(t, "mumble")
-	// A unix socket's path may have 107 bytes: t.TempDir is too long.
-	home, err := os.MkdirTemp("", "sotto-c")
-	if err != nil {
-		t.Fatalf("peers: %v", err)
-	}
-	t.Cleanup(func() { os.RemoveAll(home) })
-	c := &StockClient{t: t, home: home, Certificate: opts.Certificate}
+	c := &StockClient{t: t, kind: opts.Kind, root: opts.Kind.root(t), Certificate: opts.Certificate}
+	c.makeHome()
 	if c.Certificate == nil {
 		c.Certificate = NewCertificate(t, opts.Name)
 	}
 	c.writeHome(opts)
-	env := c.env()
 	c.screen = newScreen(t)
-	c.card = newSoundcard(t, home, env)
+	c.card = newSoundcard(t, c.home, stockEnv(c.home))
 	link := opts.URL
 	if link == "" {
 		link = fmt.Sprintf("mumble://%s@%s/?version=1.2.0", url.PathEscape(opts.Name), opts.Addr)
@@ -139,8 +112,8 @@ func StartStock(t testing.TB, opts StockOptions) *StockClient {
 func (c *StockClient) start(link string) {
 	c.t.Helper()
 	for range 4 {
-		cmd := exec.Command(Tool(c.t, "mumble"), link)
-		cmd.Env = append(c.env(), "DISPLAY="+c.screen.display, "PULSE_SERVER="+c.card.server)
+		cmd := c.kind.command(c.t, c.root, link)
+		cmd.Env = append(stockEnv(c.seen), "DISPLAY="+c.screen.display, "PULSE_SERVER=unix:"+filepath.Join(c.seen, pulseSocket))
 		var err error
 		if c.proc, err = startProcess(c.t, "mumble", cmd); err != nil {
 			c.t.Fatal(err)
@@ -157,13 +130,32 @@ func (c *StockClient) start(link string) {
 	c.t.Fatal("peers: the client does not open its sound output")
 }
 
-// env is the environment of everything that belongs to this client: nothing of
-// the person's own session.
-func (c *StockClient) env() []string {
-	in := func(name string) string { return filepath.Join(c.home, name) }
+// makeHome makes the client's home. A client that lives in a tree has it there.
+func (c *StockClient) makeHome() {
+	c.t.Helper()
+	parent := os.TempDir()
+	if c.root != "" {
+		parent = filepath.Join(c.root, "tmp")
+	}
+	// A unix socket's path may have 107 bytes: t.TempDir is too long.
+	home, err := os.MkdirTemp(parent, "sotto-c")
+	if err != nil {
+		c.t.Fatalf("peers: %v", err)
+	}
+	c.t.Cleanup(func() { os.RemoveAll(home) })
+	c.home, c.seen = home, home
+	if c.root != "" {
+		c.seen = filepath.Join("/tmp", filepath.Base(home))
+	}
+}
+
+// stockEnv is the environment of everything that belongs to a client with that
+// home: nothing of the person's own session.
+func stockEnv(home string) []string {
+	in := func(name string) string { return filepath.Join(home, name) }
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "LC_ALL=C.UTF-8",
-		"HOME=" + c.home, "XDG_CONFIG_HOME=" + in("config"), "XDG_DATA_HOME=" + in("data"),
+		"HOME=" + home, "XDG_CONFIG_HOME=" + in("config"), "XDG_DATA_HOME=" + in("data"),
 		"XDG_CACHE_HOME=" + in("cache"), "XDG_RUNTIME_DIR=" + in("run"), "QT_QPA_PLATFORM=xcb",
 		"DBUS_SESSION_BUS_ADDRESS=unix:path=" + in("no-bus"),
 	}
@@ -171,26 +163,14 @@ func (c *StockClient) env() []string {
 
 func (c *StockClient) writeHome(opts StockOptions) {
 	c.t.Helper()
-	transmit := 1 // voice activation
-	if opts.Continuous {
-		transmit = 0
-	}
-	for _, dir := range []string{"config/Mumble", "data", "cache", "run", "Documents"} {
+	name, text := opts.Kind.settings(opts)
+	name = filepath.Join("config", name)
+	for _, dir := range []string{filepath.Dir(name), "data", "cache", "run", "Documents"} {
 		if err := os.MkdirAll(filepath.Join(c.home, dir), 0o700); err != nil {
 			c.t.Fatalf("peers: %v", err)
 		}
 	}
-	text := fmt.Appendf(nil, stockConf, transmit, opts.TCPOnly)
-	// Every kind of message to the log view and nowhere else (flag 1): the
-	// client's own chimes would spoil a measured silence. The settings file is
-	// indexed from 1, the kinds from 0 (src/mumble/Log.h has 25 to 40 of them).
-	text = append(text, "\n[messages]\n"...)
-	for i := range 60 {
-		text = fmt.Appendf(text, "%d\\log=1\n", i+1)
-	}
-	text = append(text, "size=60\n"...)
-	conf := filepath.Join(c.home, "config/Mumble/Mumble.conf")
-	if err := os.WriteFile(conf, text, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(c.home, name), text, 0o600); err != nil {
 		c.t.Fatalf("peers: %v", err)
 	}
 	// The client reads this backup back on its first run instead of opening its
@@ -217,7 +197,22 @@ func (c *StockClient) Refuse() error {
 }
 
 // Dialog reports whether a question with the title "Mumble" is on the screen.
-func (c *StockClient) Dialog() bool { return len(c.screen.windows(dialogTitle)) > 0 }
+func (c *StockClient) Dialog() bool { return len(c.dialogs()) > 0 }
+
+// dialogs lists the windows with the title "Mumble", without the main window.
+func (c *StockClient) dialogs() []string {
+	main, _ := c.mainWindow()
+	return slices.DeleteFunc(c.screen.windows(dialogTitle), func(w string) bool { return w == main })
+}
+
+// mainWindow is the oldest window: X numbers a client's windows as they are made.
+func (c *StockClient) mainWindow() (string, error) {
+	all := c.screen.windows(mainTitle)
+	if len(all) == 0 {
+		return "", errors.New("peers: the client shows no main window")
+	}
+	return slices.MinFunc(all, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) }), nil
+}
 
 func (c *StockClient) answer(key string) error {
 	if !until(stockStart, func() bool { return c.Dialog() || !c.Alive() }) || !c.Alive() {
@@ -226,7 +221,7 @@ func (c *StockClient) answer(key string) error {
 	// The dialog may not take keys in its very first moment: press again while
 	// it is there.
 	if !until(10*time.Second, func() bool {
-		for _, w := range c.screen.windows(dialogTitle) {
+		for _, w := range c.dialogs() {
 			_ = c.screen.keys(w, key) // it may be gone already
 		}
 		return !c.Dialog()

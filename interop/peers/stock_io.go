@@ -1,9 +1,6 @@
 package peers
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // Record begins to record what the client plays.
 func (c *StockClient) Record() *Recording {
@@ -53,19 +50,19 @@ func (c *StockClient) SendChat(text string) {
 }
 
 func (c *StockClient) chat(text string) error {
-	main := c.screen.windows(mainTitle)
-	if len(main) != 1 {
-		return fmt.Errorf("%d main windows", len(main))
-	}
-	_, h, err := c.screen.size(main[0])
+	main, err := c.mainWindow()
 	if err != nil {
 		return err
 	}
-	if _, err := c.screen.do("windowfocus", "--sync", main[0]); err != nil {
+	_, h, err := c.screen.size(main)
+	if err != nil {
 		return err
 	}
-	// The chat bar stands at the lower left corner in every layout of 1.3.4.
-	if err := c.screen.click(main[0], 60, h-22); err != nil {
+	if _, err := c.screen.do("windowfocus", "--sync", main); err != nil {
+		return err
+	}
+	// The chat bar stands at the lower left corner in every layout.
+	if err := c.screen.click(main, 60, h-22); err != nil {
 		return err
 	}
 	if _, err := c.screen.do("type", "--delay", "15", "--", text); err != nil {
