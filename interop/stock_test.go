@@ -1,9 +1,11 @@
 package interop_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,10 +13,11 @@ import (
 	"github.com/sotto-voip/sotto/mumble/voice"
 )
 
-// TestStock stands three unmodified clients in one channel:
+// TestStock stands three unmodified clients in one channel, for each client on
+// each server:
 //
-//	alice  behind a guard with the secret
-//	carol  behind a guard with another secret
+//	alice  behind a guard with the secret, reached by [::1]
+//	carol  behind a guard with another secret; she has the other client
 //	eve    without Sotto
 //
 // Bob, a headless client with the secret, speaks: alice hears the sentence, the
@@ -23,20 +26,36 @@ func TestStock(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts three desktop clients and speaks for ten seconds")
 	}
+	protocols := map[peers.StockKind][][]byte{}
 	for _, kind := range peers.ServerKinds {
-		t.Run(kind.String(), func(t *testing.T) { stockCall(t, kind) })
+		for _, client := range peers.StockKinds {
+			t.Run(kind.String()+"/"+client.String(), func(t *testing.T) {
+				protocols[client] = append(protocols[client], stockCall(t, kind, client))
+			})
+		}
+	}
+	for client, lines := range protocols {
+		if len(lines) == 2 && bytes.Equal(lines[0], lines[1]) {
+			t.Errorf("%v shows the same version for both servers: the picture shows something else", client)
+		}
 	}
 }
 
-func stockCall(t *testing.T, kind peers.ServerKind) {
+// other is the other of the two clients.
+func other(client peers.StockKind) peers.StockKind {
+	return peers.StockKinds[(int(client)+1)%len(peers.StockKinds)]
+}
+
+// stockCall returns the picture of the server's version in alice's client.
+func stockCall(t *testing.T, kind peers.ServerKind, client peers.StockKind) []byte {
 	server := peers.Start(t, kind, peers.ServerOptions{})
 	secret := newSecret(t)
 	tap := peers.StartTap(t, server)
 	hers := startGuard(t, "alice's guard", tap.Addr(), secret, "--verbose")
 	strange := startGuard(t, "carol's guard", server.Addr(), newSecret(t))
-	alice := peers.StartStock(t, peers.StockOptions{Addr: fmt.Sprintf("[::1]:%d", hers.port), Name: "alice", Server: server})
-	carol := peers.StartStock(t, peers.StockOptions{Addr: strange.addr(), Name: "carol", Server: server})
-	eve := peers.StartStock(t, peers.StockOptions{Addr: server.Addr(), Name: "eve", Server: server})
+	alice := peers.StartStock(t, peers.StockOptions{Kind: client, Addr: hers.addr6(), Name: "alice", Server: server})
+	carol := peers.StartStock(t, peers.StockOptions{Kind: other(client), Addr: strange.addr(), Name: "carol", Server: server})
+	eve := peers.StartStock(t, peers.StockOptions{Kind: client, Addr: server.Addr(), Name: "eve", Server: server})
 	session := hers.joined(0)
 
 	// Bob speaks.
@@ -51,20 +70,11 @@ func stockCall(t *testing.T, kind peers.ServerKind) {
 	}
 	end := recordings["alice"].Len() + time.Second // what is still in jitter buffers
 	waitFor(t, "the end of the recordings", func() bool { return recordings["alice"].Len() >= end })
-	heard := recordings["alice"].Stop()
-	parts := peers.CorrelateParts(speech.Sound, heard, 500*time.Millisecond, 600*time.Millisecond)
-	t.Logf("alice heard %.1f dBFS, correlation by parts %.3f", heard.DBFS(), parts)
-	if parts < 0.5 {
-		t.Errorf("what alice heard correlates with the sentence by %.3f, want more than 0.5; %d voice packets came to her guard; her streams:\n%s",
-			parts, len(tap.Voices(voice.ToClient)), alice.Streams())
+	if !heard(t, "alice", speech, recordings["alice"].Stop()) {
+		t.Logf("%d voice packets came to her guard; her streams:\n%s", len(tap.Voices(voice.ToClient)), alice.Streams())
 	}
 	for _, name := range []string{"carol", "eve"} {
-		silence := recordings[name].Stop()
-		t.Logf("%s heard RMS %v in %v", name, silence.RMS(), silence.Duration())
-		if silence.RMS() != 0 || silence.Duration() < speech.Sound.Duration() {
-			t.Errorf("%s heard RMS %v (%.1f dBFS) in %v, want exact silence for longer than the sentence",
-				name, silence.RMS(), silence.DBFS(), silence.Duration())
-		}
+		heardNothing(t, name, speech, recordings[name].Stop())
 	}
 	strange.wait("other_secret", nil)
 	if strange.leaves() != "nothing" {
@@ -97,15 +107,10 @@ func stockCall(t *testing.T, kind peers.ServerKind) {
 	}
 	step := lines[1].Frame - lines[0].Frame
 	sound := peers.DecodeOpus(t, peers.ReadOpus(t, name+".opus"), time.Duration(step)*10*time.Millisecond)
-	parts = peers.CorrelateParts(speech.Sound, sound, 500*time.Millisecond, 600*time.Millisecond)
-	t.Logf("bob recorded %d packets of %d0 ms, %.1f dBFS, correlation by parts %.3f", len(lines), step, sound.DBFS(), parts)
-	if parts < 0.5 {
-		t.Errorf("what bob recorded correlates with the sentence by %.3f, want more than 0.5", parts)
-	}
+	t.Logf("bob recorded %d packets of %d0 ms", len(lines), step)
+	heard(t, "bob", speech, sound)
 	for name, r := range recordings {
-		if silence := r.Stop(); silence.RMS() != 0 || silence.Duration() < speech.Sound.Duration() {
-			t.Errorf("%s heard RMS %v in %v while alice spoke, want exact silence", name, silence.RMS(), silence.Duration())
-		}
+		heardNothing(t, name, speech, r.Stop())
 	}
 
 	// The silence was not that of a dead sound card: somebody without Sotto speaks
@@ -123,9 +128,98 @@ func stockCall(t *testing.T, kind peers.ServerKind) {
 
 	shot := filepath.Join(t.TempDir(), "alice.png")
 	if dir := os.Getenv("SOTTO_SCREENSHOTS"); dir != "" {
-		shot = filepath.Join(dir, "alice-"+kind.String()+".png")
-		eve.Screenshot(filepath.Join(dir, "eve-"+kind.String()+".png"))
-		carol.Screenshot(filepath.Join(dir, "carol-"+kind.String()+".png"))
+		pair := kind.String() + "-" + client.String() + ".png"
+		shot = filepath.Join(dir, "alice-"+pair)
+		eve.Screenshot(filepath.Join(dir, "eve-"+pair))
+		carol.Screenshot(filepath.Join(dir, "carol-"+pair))
 	}
 	alice.Screenshot(shot)
+	reads(t, "alice", alice, "Welcome message: Connected through Sotto on this computer.", "[server] hello", "Server: Sotto: ")
+	readsNot(t, "eve", eve, "Sotto")
+	protocol, direct := versionLine(t, alice), versionLine(t, eve)
+	if !bytes.Equal(protocol, direct) {
+		t.Error("the server's version is another through guard")
+	}
+	return protocol
+}
+
+// addr6 is where a link of guard leads: no name server can lead a client away from
+// an address of IPv6.
+func (g *guarded) addr6() string { return fmt.Sprintf("[::1]:%d", g.port) }
+
+// heard wants a sound to be the spoken sentence.
+func heard(t *testing.T, who string, speech *peers.Speech, sound peers.Sound) bool {
+	t.Helper()
+	parts := peers.CorrelateParts(speech.Sound, sound, 500*time.Millisecond, 600*time.Millisecond)
+	t.Logf("%s heard %.1f dBFS, correlation by parts %.3f", who, sound.DBFS(), parts)
+	if parts < 0.5 {
+		t.Errorf("what %s heard correlates with the sentence by %.3f, want more than 0.5", who, parts)
+	}
+	return parts >= 0.5
+}
+
+// heardNothing wants exact silence for longer than the sentence.
+func heardNothing(t *testing.T, who string, speech *peers.Speech, sound peers.Sound) {
+	t.Helper()
+	if sound.RMS() != 0 || sound.Duration() < speech.Sound.Duration() {
+		t.Errorf("%s heard RMS %v (%.1f dBFS) in %v, want exact silence for longer than the sentence",
+			who, sound.RMS(), sound.DBFS(), sound.Duration())
+	}
+}
+
+// reads waits until all words stand in the client's log view.
+func reads(t *testing.T, who string, c *peers.StockClient, words ...string) {
+	t.Helper()
+	var log, missing string
+	missingOne := func() bool {
+		for _, w := range words {
+			if !strings.Contains(log, w) {
+				missing = w
+				return true
+			}
+		}
+		return false
+	}
+	for deadline := time.Now().Add(patience); ; {
+		log = logView(t, c)
+		if !missingOne() {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%s's client does not say %q:\n%s", who, missing, log)
+			return
+		}
+	}
+}
+
+// readsNot wants none of the words in the client's log view.
+func readsNot(t *testing.T, who string, c *peers.StockClient, words ...string) {
+	t.Helper()
+	log := logView(t, c)
+	for _, w := range words {
+		if strings.Contains(log, w) {
+			t.Errorf("%s's client says %q:\n%s", who, w, log)
+		}
+	}
+	if !strings.Contains(log, "Connected.") {
+		t.Errorf("%s's log is not a log:\n%s", who, log)
+	}
+}
+
+func logView(t *testing.T, c *peers.StockClient) string {
+	t.Helper()
+	log, err := c.LogView()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log
+}
+
+func versionLine(t *testing.T, c *peers.StockClient) []byte {
+	t.Helper()
+	line, err := c.Protocol()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
 }

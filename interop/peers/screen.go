@@ -3,6 +3,7 @@ package peers
 import (
 	"bufio"
 	"fmt"
+	"image"
 	"os"
 	"os/exec"
 	"strconv"
@@ -114,4 +115,19 @@ func (s *screen) size(window string) (w, h int, err error) {
 func (s *screen) shot(name string) error {
 	_, err := try(s.t, []string{"DISPLAY=" + s.display}, "import", "-silent", "-window", "root", "png:"+name)
 	return err
+}
+
+// clipboard is the text a client has copied.
+func (s *screen) clipboard() (string, error) {
+	return try(s.t, []string{"DISPLAY=" + s.display}, "xclip", "-o", "-selection", "clipboard")
+}
+
+// pixels are a part of the screen, three bytes each, row by row.
+func (s *screen) pixels(r image.Rectangle) ([]byte, error) {
+	crop := fmt.Sprintf("%dx%d+%d+%d", r.Dx(), r.Dy(), r.Min.X, r.Min.Y)
+	out, err := try(s.t, []string{"DISPLAY=" + s.display}, "import", "-silent", "-window", "root", "-crop", crop, "-depth", "8", "rgb:-")
+	if err == nil && len(out) != 3*r.Dx()*r.Dy() {
+		err = fmt.Errorf("peers: a picture of %d bytes, want %d", len(out), 3*r.Dx()*r.Dy())
+	}
+	return []byte(out), err
 }

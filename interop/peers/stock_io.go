@@ -1,6 +1,12 @@
 package peers
 
-import "time"
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"time"
+)
 
 // Record begins to record what the client plays.
 func (c *StockClient) Record() *Recording {
@@ -70,4 +76,76 @@ func (c *StockClient) chat(text string) error {
 	}
 	_, err = c.screen.do("key", "Return")
 	return err
+}
+
+// LogView is the text of the client's log: what it has told the person.
+func (c *StockClient) LogView() (string, error) {
+	c.t.Helper()
+	main, err := c.mainWindow()
+	if err != nil {
+		return "", err
+	}
+	if _, err := c.screen.do("windowfocus", "--sync", main); err != nil {
+		return "", err
+	}
+	if err := c.screen.click(main, 60, 200); err != nil {
+		return "", err
+	}
+	if _, err := c.screen.do("key", "--clearmodifiers", "ctrl+a", "ctrl+c"); err != nil {
+		return "", err
+	}
+	return c.screen.clipboard()
+}
+
+// Protocol is the line of the server's protocol version in the client's window
+// "Server information", as the person reads it: a picture, for the text of that
+// window cannot be copied. Two of them are equal when the versions are. (A 1.3
+// client writes at most 255 for the last number, for that is all it is told.)
+func (c *StockClient) Protocol() ([]byte, error) {
+	c.t.Helper()
+	main, err := c.mainWindow()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.screen.click(main, 51, 43); err != nil { // the letter i in the tool bar
+		return nil, err
+	}
+	var all []string
+	if !until(10*time.Second, func() bool {
+		all = c.screen.windows("^(Mumble )?Server [Ii]nformation$")
+		return len(all) == 1
+	}) {
+		return nil, fmt.Errorf("peers: %d windows of server information", len(all))
+	}
+	if _, err := c.screen.do("windowmove", "--sync", all[0], "0", "0"); err != nil {
+		return nil, err
+	}
+	// A window is there before it is painted.
+	last := []byte(nil)
+	if !until(10*time.Second, func() bool {
+		var line []byte
+		if line, err = c.screen.pixels(protocolLine[c.kind]); err != nil {
+			return true
+		}
+		painted := bytes.Equal(line, last) && !plain(line)
+		last = line
+		return painted
+	}) {
+		return nil, errors.New("peers: the server information stays empty")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return last, c.screen.keys(all[0], "Escape")
+}
+
+// protocolLine is where Protocol looks, in a window at the screen's corner.
+var protocolLine = map[StockKind]image.Rectangle{
+	Mumble134: image.Rect(60, 46, 260, 66),
+	Mumble15:  image.Rect(20, 119, 230, 139),
+}
+
+// plain reports whether all pixels are the same.
+func plain(pixels []byte) bool {
+	return len(pixels) < 3 || bytes.Equal(pixels[3:], pixels[:len(pixels)-3])
 }
