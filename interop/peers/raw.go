@@ -23,6 +23,7 @@ var (
 	Version124 = control.MakeVersion(1, 2, 4)
 	Version134 = control.MakeVersion(1, 3, 4)
 	Version15  = control.MakeVersion(1, 5, 735)
+	Version16  = control.MakeVersion(1, 6, 870)
 )
 
 // RawOptions are the settings of a raw client.
