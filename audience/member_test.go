@@ -251,6 +251,58 @@ func TestListener(t *testing.T) {
 	}
 }
 
+// A listener gets the keys of each epoch that comes, as those who sit there do, and of
+// none after it has stopped to listen.
+func TestListenerFollows(t *testing.T) {
+	for name, regime := range regimes {
+		t.Run(name, func(t *testing.T) {
+			h, all := meeting(t, 16, regime, mls.InsecureSuite(t), 2)
+			carol := h.arrive(7)
+			carol.listens = []uint32{3}
+			h.tell()
+			ear := func() bool {
+				e, ok := all[0].home()
+				mine := carol.groups[e.Group]
+				return ok && mine.Context == e.Context && mine.Epoch == e.Epoch && slices.Equal(mine.Leaves, e.Leaves)
+			}
+			h.until(60*time.Second, "listening", ear)
+			epochs := map[uint64]bool{}
+			h.epoch = func(p *person, e audience.EpochBegan) {
+				if p == carol && e.Place == 1 {
+					epochs[e.Epoch] = true
+				}
+			}
+			before, _ := all[0].home()
+			for range 4 {
+				guest := h.arrive(3)
+				h.until(90*time.Second, "a guest", func() bool { _, in := guest.home(); return in && ear() })
+				h.leave(guest, true)
+				h.until(90*time.Second, "the guest is gone", func() bool {
+					e, _ := all[0].home()
+					return len(e.Leaves) == 3 && ear()
+				})
+			}
+			after, _ := all[0].home()
+			for n := before.Epoch + 1; n <= after.Epoch; n++ {
+				if !epochs[n] {
+					t.Errorf("the listener never had the keys of epoch %d", n)
+				}
+			}
+			if after.Epoch < before.Epoch+8 {
+				t.Errorf("epochs %d to %d", before.Epoch, after.Epoch)
+			}
+			carol.listens = nil
+			h.tell()
+			h.until(90*time.Second, "no longer", func() bool { return together(all...) })
+			last, _ := all[0].home()
+			h.run(time.Minute)
+			if e, in := carol.groups[last.Group]; in || epochs[last.Epoch] {
+				t.Errorf("the listener of before has the keys of epoch %d, and %v", last.Epoch, e)
+			}
+		})
+	}
+}
+
 // A typed secret: only who has it gets in, also as one of several that it tries.
 func TestTypedSecret(t *testing.T) {
 	for name, c := range map[string]struct {

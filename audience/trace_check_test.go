@@ -109,6 +109,13 @@ func (tr *trace) unite(key string, list []*person) {
 			return
 		}
 	}
+	// Who listens has the keys as well: it hears.
+	for _, s := range tr.sessions() {
+		q := tr.people[s]
+		if e := q.groups[first.Group]; want[s] == envelope.RoleListener && e.Context != first.Context && !excused(append(list, q)) {
+			tr.fail("%s: %s listens and is in epoch %d of %x, not in %d", key, q.name, e.Epoch, first.Group[:4], first.Epoch)
+		}
+	}
 	for _, l := range first.Leaves {
 		if r, here := want[l.Session]; !here || r != l.Role {
 			if p := tr.people[l.Session]; p != nil && !p.want {
