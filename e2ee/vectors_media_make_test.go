@@ -84,7 +84,7 @@ func makeMedia() mediaFile {
 		"A frame that is valid opens in group to opus, and to position if the position is for the own client. future marks a frame that does not open now and is to be kept for 600 ms; every other is dropped.",
 		"sent: bodies (vk and SFrame ciphertext) that a sender makes of frames, ms after the frame before, with at most limit bytes. What is not valid does not fit.",
 	}, PluginContext: []byte("game"), Sessions: []uint32{8, 9, 10, 12}}
-	for _, m := range []*mediaMaker{lookUpRun(), retainedRun(), wrapRun(), homeRun(), removedRun(), directRun(), packetRun(), aadRun(), windowRun(), stepRun()} {
+	for _, m := range []*mediaMaker{lookUpRun(), leafRun(), retainedRun(), wrapRun(), homeRun(), removedRun(), directRun(), packetRun(), aadRun(), windowRun(), stepRun()} {
 		f.Received = append(f.Received, m.run)
 	}
 	f.Sent = sentRuns()
@@ -92,7 +92,7 @@ func makeMedia() mediaFile {
 }
 
 func lookUpRun() *mediaMaker {
-	m := runOf("look-up: session, group, leaf, epoch", vectorGroup, 20)
+	m := runOf("look-up: session, group, epoch, leaf", vectorGroup, 20)
 	m.frame(vectors.Bad("before there is a group"), 8, refFrame{}, future)
 	m.begin(beginOf(vectorGroup, 20, leafVector{Leaf: 1, Session: 8}, leafVector{Leaf: 2, Session: 9}, leafVector{Leaf: 3, Session: 10, Listener: true}))
 	m.frame(vectors.Good("short KID"), 8, refFrame{ctr: 1}, nil)
@@ -118,6 +118,25 @@ func lookUpRun() *mediaMaker {
 	m.frame(vectors.Bad("long KID, 9 epochs ahead"), 8, refFrame{epoch: 29, long: true}, nil)
 	m.frame(vectors.Bad("long KID, one epoch back"), 8, refFrame{epoch: 19, long: true}, nil)
 	m.frame(vectors.Bad("vk 11"), 8, refFrame{ctr: 9}, func(f *frameIn) { f.VK = 0x11 })
+	return m
+}
+
+func leafRun() *mediaMaker {
+	m := runOf("the leaf is looked up in the epoch that the KID names", vectorGroup, 21)
+	m.begin(beginOf(vectorGroup, 20, leafVector{Leaf: 1, Session: 8}))
+	m.begin(beginOf(vectorGroup, 21, leafVector{Leaf: 1, Session: 8}, leafVector{Leaf: 2, Session: 9}))
+	m.frame(vectors.Good("a newcomer, in the epoch that it came in"), 9, refFrame{leaf: 2}, nil)
+	m.frame(vectors.Bad("in the epoch before, where it has no leaf"), 9, refFrame{leaf: 2, epoch: 20, ctr: 1}, nil)
+	m.frame(vectors.Bad("the same, long"), 9, refFrame{leaf: 2, epoch: 20, ctr: 1, long: true}, nil)
+	m.frame(vectors.Bad("with the other's keys of that epoch"), 9, refFrame{leaf: 1, epoch: 20, ctr: 1}, nil)
+	m.frame(vectors.Good("who was there, in that epoch"), 8, refFrame{epoch: 20}, nil)
+	b := beginOf(vectorGroup, 22, leafVector{Leaf: 2, Session: 9}, leafVector{Leaf: 3, Session: 8})
+	b.Removed = []uint32{1}
+	m.begin(b)
+	m.frame(vectors.Good("a session whose leaf was replaced"), 8, refFrame{epoch: 22, leaf: 3}, nil)
+	m.frame(vectors.Bad("its new leaf in an epoch that has not got it"), 8, refFrame{leaf: 3, ctr: 1}, nil)
+	m.frame(vectors.Bad("its old leaf in an epoch that had it"), 8, refFrame{leaf: 1, ctr: 1}, nil)
+	m.frame(vectors.Good("another, in that epoch"), 9, refFrame{leaf: 2, ctr: 1}, nil)
 	return m
 }
 
