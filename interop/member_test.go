@@ -49,6 +49,9 @@ type memberOptions struct {
 	channel string
 	tokens  []string // of access
 	udp     bool     // voice by UDP, where the network may lose some
+
+	reconnect bool   // when the connection is lost
+	from      net.IP // address it comes from
 }
 
 // dialMember logs in; it fails the test if that does not work. The client leaves
@@ -74,10 +77,13 @@ func tryMember(t testing.TB, addr, name string, opts memberOptions) (*member, er
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := client.Dial(ctx, client.Config{
-		Address: addr, Username: name, Policy: policy, Channel: opts.channel, Tokens: opts.tokens, NoUDP: !opts.udp,
+		Address: addr, Username: name, Policy: policy, Channel: opts.channel, Tokens: opts.tokens, NoUDP: !opts.udp, Reconnect: opts.reconnect,
 		CheckServer: func([]byte) error { return nil },
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			var d net.Dialer
+			if opts.from != nil {
+				d.LocalAddr = &net.TCPAddr{IP: opts.from}
+			}
 			tcp, err := d.DialContext(ctx, network, address)
 			m.tcp = tcp
 			return tcp, err
@@ -147,6 +153,8 @@ func (m *member) take(ev client.Event) {
 		m.notices = append(m.notices, ev.Code+": "+ev.Text)
 	case client.Question:
 		m.notices = append(m.notices, "question: "+ev.Text)
+	case client.Connected:
+		m.session = ev.Session
 	case client.Disconnected:
 		m.home = client.Roster{}
 		m.notices = append(m.notices, fmt.Sprintf("disconnected: %v", ev.Err))
