@@ -20,11 +20,12 @@ func TestGroupsVoiceChurn(t *testing.T) {
 			h, list := meet(t, regime, "alice", "bob", "carol")
 			h.voice = func() time.Duration { return time.Duration(10+h.rng.IntN(120)) * time.Millisecond }
 			speakers := list[:2]
-			var sent [2]int
+			var sent, ticks [2]int
 			quiet := map[string]int{}
 			for i, g := range speakers {
 				var tick func()
 				tick = func() {
+					ticks[i]++
 					if err := g.say(fmt.Sprint(sent[i])); err == nil {
 						sent[i]++
 					} else {
@@ -77,11 +78,17 @@ func TestGroupsVoiceChurn(t *testing.T) {
 					}
 				}
 			}
-			if len(quiet) > 0 && regime != "N" {
-				t.Errorf("speakers were silenced: %v", quiet)
+			// Where Commits have an order nobody is silenced for a moment; in N a heal may.
+			for i, q := range speakers {
+				if spoken := sent[i] * 100 / ticks[i]; spoken < map[bool]int{false: 100, true: 95}[regime == "N"] {
+					t.Errorf("%s could speak for %d%% of the time, else was %v", q.name, spoken, quiet)
+				}
 			}
 			_, epoch := list[0].Epoch()
-			t.Logf("%d changes, epoch %d, sent %v", changes, epoch, n)
+			t.Logf("%d changes, epoch %d, sent %v of %v", changes, epoch, sent, ticks)
+			if n[0] < changes*10 {
+				t.Errorf("only %d frames in %d changes", n[0], changes)
+			}
 		})
 	}
 }
