@@ -70,7 +70,12 @@ func (h *greeted) remove(nc net.Conn) {
 
 // greet brings one TCP connection to the point where it is an arrival.
 func (g *Guard) greet(ctx context.Context, nc net.Conn) {
+	spoke := false
 	tc := tls.Server(nc, &tls.Config{
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			spoke = true
+			return nil, nil
+		},
 		Certificates: []tls.Certificate{g.cert},
 		MinVersion:   tls.VersionTLS12,
 		// Asked for and not verified: a Mumble certificate is self-signed. What
@@ -83,6 +88,9 @@ func (g *Guard) greet(ctx context.Context, nc net.Conn) {
 	if err := tc.HandshakeContext(hctx); err != nil {
 		nc.Close()
 		g.log.Info("client handshake failed", "error", err)
+		if spoke {
+			g.turnAway()
+		}
 		return
 	}
 	a := &arrival{conn: client.NewConn(tc)}
@@ -91,12 +99,49 @@ func (g *Guard) greet(ctx context.Context, nc net.Conn) {
 	}
 	if err := a.login(ctx); err != nil {
 		a.conn.Close(0)
+		g.turnAway()
 		return
 	}
 	select {
 	case g.arrivals <- a:
 	case <-ctx.Done():
 		a.conn.Close(0)
+	}
+}
+
+// turnAway notes that somebody began TLS and did not log in. That is what a stock
+// client does while it asks its person about guard's certificate, and all it does if
+// the answer is No, which is what Enter chooses.
+func (g *Guard) turnAway() {
+	select {
+	case g.turnedAway <- struct{}{}:
+	default:
+	}
+}
+
+// undecided is who was turned away last. Owned by Run.
+type undecided struct{ timer *time.Timer }
+
+// begin starts the time in which the person may still say Yes.
+func (u *undecided) begin() {
+	if u.timer == nil {
+		u.timer = time.NewTimer(answerWait)
+	}
+}
+
+// over is the end of that time; nil, which never comes, if none runs.
+func (u *undecided) over() <-chan time.Time {
+	if u.timer == nil {
+		return nil
+	}
+	return u.timer.C
+}
+
+// decided forgets who was turned away.
+func (u *undecided) decided() {
+	if u.timer != nil {
+		u.timer.Stop()
+		u.timer = nil
 	}
 }
 

@@ -182,3 +182,15 @@ func TestNewRefuses(t *testing.T) {
 		t.Error("two guards on one port")
 	}
 }
+
+// A client that goes without a login asks its person about guard's certificate. If
+// none has come in good time, guard says so, once.
+func TestUndecided(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, options{policy: e2ee.PolicyOff})
+	s.connect(nil).conn.Close(0)
+	s.connect(nil).conn.Close(0)
+	if e := s.wantKind("client_undecided"); portOf(s) != strconv.Itoa(int(e.Port)) {
+		t.Errorf("event %+v", e)
+	}
+}

@@ -54,6 +54,7 @@ const (
 	maxHandshakes    = 8 // clients between TCP accept and Authenticate
 	handshakeTimeout = 10 * time.Second
 	loginTimeout     = 20 * time.Second
+	answerWait       = 5 * time.Second // for Yes or No about our certificate, until we say what to do
 	udpBuffer        = 1 << 20
 	maxDatagrams     = 256
 	closeGrace       = 500 * time.Millisecond
@@ -62,18 +63,20 @@ const (
 // Guard is one running guard. Run owns everything; the other methods may be
 // called from any goroutine.
 type Guard struct {
-	cfg       Config
-	log       *slog.Logger
-	cert      tls.Certificate
-	tcp       []net.Listener
-	udp       []*net.UDPConn
-	port      uint16
-	arrivals  chan *arrival
-	datagrams chan *client.Datagram
-	overrun   atomic.Uint64
-	greeted   greeted       // clients that are not in yet
-	listPings chan struct{} // tokens of questions under way
-	wg        sync.WaitGroup
+	cfg      Config
+	log      *slog.Logger
+	cert     tls.Certificate
+	tcp      []net.Listener
+	udp      []*net.UDPConn
+	port     uint16
+	arrivals chan *arrival
+	// turnedAway are clients that went without a login, as far as Run looks.
+	turnedAway chan struct{}
+	datagrams  chan *client.Datagram
+	overrun    atomic.Uint64
+	greeted    greeted       // clients that are not in yet
+	listPings  chan struct{} // tokens of questions under way
+	wg         sync.WaitGroup
 
 	// Owned by Check, and then by Run.
 	chain [][]byte      // that the server showed last, in DER
@@ -103,7 +106,7 @@ func New(cfg Config) (*Guard, error) {
 	}
 	g := &Guard{
 		cfg: cfg, log: cfg.Log, cert: cert,
-		arrivals:  make(chan *arrival),
+		arrivals: make(chan *arrival), turnedAway: make(chan struct{}, 1),
 		datagrams: make(chan *client.Datagram, maxDatagrams),
 		listPings: make(chan struct{}, maxListPings),
 	}
@@ -291,10 +294,16 @@ func (g *Guard) Run(ctx context.Context) error {
 	defer g.closeListeners()
 	defer cancel()
 	var next *arrival
+	var asked undecided
 	for {
 		if next != nil {
 			a := next
+			asked.decided()
 			next = g.serve(ctx, a)
+			select {
+			case <-g.turnedAway: // somebody else, while a client was here
+			default:
+			}
 			continue
 		}
 		select {
@@ -302,6 +311,11 @@ func (g *Guard) Run(ctx context.Context) error {
 			return nil
 		case a := <-g.arrivals:
 			next = a
+		case <-g.turnedAway:
+			asked.begin()
+		case <-asked.over():
+			asked.decided()
+			g.emitRefusal(events.Event{Event: "client_undecided", Port: g.port})
 		case d := <-g.datagrams:
 			g.listPing(time.Now(), d)
 			d.Free()
