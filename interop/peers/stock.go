@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -112,10 +113,8 @@ func StartStock(t testing.TB, opts StockOptions) *StockClient {
 func (c *StockClient) start(link string) {
 	c.t.Helper()
 	for range 4 {
-		cmd := c.kind.command(c.t, c.root, link)
-		cmd.Env = append(stockEnv(c.seen), "DISPLAY="+c.screen.display, "PULSE_SERVER=unix:"+filepath.Join(c.seen, pulseSocket))
 		var err error
-		if c.proc, err = startProcess(c.t, "mumble", cmd); err != nil {
+		if c.proc, err = startProcess(c.t, "mumble", c.command(link)); err != nil {
 			c.t.Fatal(err)
 		}
 		says := func(what string) func() bool {
@@ -128,6 +127,13 @@ func (c *StockClient) start(link string) {
 		c.proc.stop()
 	}
 	c.t.Fatal("peers: the client does not open its sound output")
+}
+
+// command is the client on its own screen, with its own sound card.
+func (c *StockClient) command(link string) *exec.Cmd {
+	cmd := c.kind.command(c.t, c.root, link)
+	cmd.Env = append(stockEnv(c.seen), "DISPLAY="+c.screen.display, "PULSE_SERVER=unix:"+filepath.Join(c.seen, pulseSocket))
+	return cmd
 }
 
 // makeHome makes the client's home. A client that lives in a tree has it there.
@@ -214,9 +220,23 @@ func (c *StockClient) mainWindow() (string, error) {
 	return slices.MinFunc(all, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) }), nil
 }
 
-func (c *StockClient) answer(key string) error {
+// Answer presses a key in the question about the server's certificate.
+func (c *StockClient) Answer(key string) error {
+	c.t.Helper()
+	return c.answer(key)
+}
+
+// AwaitDialog waits for a question.
+func (c *StockClient) AwaitDialog() error {
 	if !until(stockStart, func() bool { return c.Dialog() || !c.Alive() }) || !c.Alive() {
 		return fmt.Errorf("peers: the client asks nothing about the server's certificate; running %v, windows %q", c.Alive(), c.Titles())
+	}
+	return nil
+}
+
+func (c *StockClient) answer(key string) error {
+	if err := c.AwaitDialog(); err != nil {
+		return err
 	}
 	// The dialog may not take keys in its very first moment: press again while
 	// it is there.
@@ -229,6 +249,13 @@ func (c *StockClient) answer(key string) error {
 		return errors.New("peers: the question about the certificate stays open")
 	}
 	return nil
+}
+
+// Again ends the client and starts it once more, with all that it remembers.
+func (c *StockClient) Again(link string) {
+	c.t.Helper()
+	c.proc.stop()
+	c.start(link)
 }
 
 // Titles lists the titles of all windows, for diagnosis.
