@@ -2,12 +2,20 @@ package interop_test
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sotto-voip/sotto/envelope"
 	"github.com/sotto-voip/sotto/interop/peers"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
+	"github.com/sotto-voip/sotto/mumble/voice"
+	"github.com/sotto-voip/sotto/sframe"
 )
 
 // breakages are what is likeliest to break between a stock client and guard, by the
@@ -19,6 +27,10 @@ var breakages = []struct {
 }{
 	{4, "Enter answers No to the certificate", breakNo},
 	{5, "the guard's certificate has changed", breakChanged},
+	{8, "the server hangs for 40 seconds", breakFreeze},
+	{10, "packets become longer while somebody speaks", breakLonger},
+	{14, "a minute of 1.3.4 on a 1.5 server", breakMinute},
+	{22, "the computer sleeps for a minute", breakSleep},
 	{23, "two clients on one guard", breakTwo},
 }
 
@@ -133,5 +145,189 @@ func breakTwo(t *testing.T) {
 		}
 		alice.Stop()
 		mallory.Stop()
+	}
+}
+
+// breakFreeze: the server does not answer for 40 seconds. The client, which would
+// hang up by itself after 25, learns once why it was disconnected, and comes back.
+func breakFreeze(t *testing.T) {
+	server := peers.Start(t, peers.Murmur15, peers.ServerOptions{})
+	g := startGuard(t, "guard", server.Addr(), "")
+	c := peers.StartStock(t, peers.StockOptions{Kind: peers.Mumble15, Addr: g.addr6(), Name: "alice", Server: server})
+	g.joined(0)
+	mark, began := g.mark(), time.Now()
+	server.Freeze()
+	thaw := time.AfterFunc(40*time.Second, server.Thaw)
+	defer thaw.Stop()
+	waitWithin(t, 45*time.Second, "the end of the session", func() bool {
+		return slices.ContainsFunc(g.events()[mark:], func(e event) bool { return e.Event == "disconnected" })
+	})
+	after := time.Since(began)
+	t.Logf("disconnected after %.1f s", after.Seconds())
+	if after < 28*time.Second || after > 35*time.Second {
+		t.Errorf("the session ended after %v, guard waits 30 s for the server", after)
+	}
+	waitWithin(t, 60*time.Second, "the client's return", func() bool {
+		return slices.ContainsFunc(g.events()[mark:], func(e event) bool { return e.Event == "joined" })
+	})
+	back := time.Since(began)
+	t.Logf("back after %.1f s", back.Seconds())
+	if back > 65*time.Second {
+		t.Errorf("the client is back only %v after the thaw", back-40*time.Second)
+	}
+	log := logView(t, c)
+	t.Log(log)
+	if n := strings.Count(log, "Server connection failed"); n != 1 {
+		t.Errorf("the client says %d times that the connection failed:\n%s", n, log)
+	}
+	bob := peers.DialRaw(t, server.Addr(), "bob", peers.RawOptions{})
+	c.SendChat("back again")
+	bob.WaitText(patience, "back again")
+}
+
+// hearer is a raw client behind a guard with the secret, to listen to a stock one.
+func hearer(t *testing.T, server *peers.Server, secret string) *peers.Raw {
+	t.Helper()
+	g := startGuard(t, "bob's guard", server.Addr(), secret)
+	return peers.DialRaw(t, g.addr(), "bob", peers.RawOptions{UDP: true})
+}
+
+// breakLonger: the server lowers the bandwidth from 72 to 48 kbit/s in mid-sentence,
+// and the client goes from packets of 20 ms to such of 40. Nothing is lost, and the
+// silence around the ciphertext becomes as long.
+func breakLonger(t *testing.T) {
+	server := peers.Start(t, peers.Murmur15, peers.ServerOptions{Bandwidth: 72000})
+	tap := peers.StartTap(t, server)
+	secret := newSecret(t)
+	g := startGuard(t, "alice's guard", tap.Addr(), secret)
+	bob := hearer(t, server, secret)
+	c := peers.StartStock(t, peers.StockOptions{Kind: peers.Mumble15, Addr: g.addr6(), Name: "alice", Server: server, Continuous: true})
+	session := g.joined(0)
+	g.gate(0, "ciphertext")
+	bob.WaitHeard(patience, session, 100)
+	change := time.Now()
+	tap.Inject(voice.ToClient, &mumblepb.ServerConfig{MaxBandwidth: proto.Uint32(48000)})
+	c.PlayMic(peers.Speak(t, "", 20).WAV)
+
+	steps := map[uint64]int{}
+	longest := time.Duration(0)
+	var last peers.Received
+	for _, got := range bob.All() {
+		if got.Voice == nil || got.Voice.Session != session {
+			continue
+		}
+		if last.Voice != nil {
+			steps[got.Voice.FrameNumber-last.Voice.FrameNumber]++
+			longest = max(longest, got.Time.Sub(last.Time))
+		}
+		last = got
+	}
+	t.Logf("steps %v, longest pause %v", steps, longest)
+	// One step has the length of the packet before: 2 and then 4, nothing else.
+	if len(steps) != 2 || steps[2] < 50 || steps[4] < 50 {
+		t.Errorf("the packets come in steps of %v, want 2 and then 4", steps)
+	}
+	if limit := 60*time.Millisecond + 40*time.Millisecond; longest > limit { // 40 ms for a busy machine
+		t.Errorf("a pause of %v in the speech", longest)
+	}
+	cover := map[time.Duration]int{}
+	for _, f := range tap.Frames() {
+		if p, ok := f.Voice(); ok && f.Dir == voice.ToServer && f.Time.After(change.Add(time.Second)) {
+			d, _, _, _ := envelope.ParseVoice(p.Data)
+			cover[d]++
+		}
+	}
+	if cover[40*time.Millisecond] < 50 || len(cover) != 1 {
+		t.Errorf("a second later the covers are %v long", cover)
+	}
+}
+
+// breakMinute: 1.3.4 speaks its old form to a 1.5 server, which takes one packet in
+// 256 of a client for something else. Through guard none is lost.
+func breakMinute(t *testing.T) {
+	server := peers.Start(t, peers.Murmur15, peers.ServerOptions{})
+	secret := newSecret(t)
+	g := startGuard(t, "alice's guard", server.Addr(), secret)
+	bob := hearer(t, server, secret)
+	c := peers.StartStock(t, peers.StockOptions{Addr: g.addr6(), Name: "alice", Server: server, Continuous: true})
+	session := g.joined(0)
+	g.gate(0, "ciphertext")
+	bob.WaitHeard(patience, session, 50)
+	bob.Forget()
+	speech := peers.Speak(t, "", 20)
+	for began := time.Now(); time.Since(began) < time.Minute; {
+		c.PlayMic(speech.WAV)
+	}
+	heard := bob.Heard(session)
+	lost, empty := uint64(0), 0
+	for i := range heard {
+		if i > 0 {
+			lost += (heard[i].FrameNumber - heard[i-1].FrameNumber - 2) / 2
+		}
+		if len(heard[i].Data) < 10 {
+			empty++
+		}
+	}
+	t.Logf("%d packets in a minute, %d lost", len(heard), lost)
+	if lost != 0 || len(heard) < 2950 || empty > 0 {
+		t.Errorf("of a minute %d packets were heard, %d without speech, %d lost", len(heard), empty, lost)
+	}
+}
+
+// breakSleep: guard stands still for a minute, as when a lid is closed. The server
+// and the client have given it up by then. It is back in the group with new keys.
+func breakSleep(t *testing.T) {
+	server := peers.Start(t, peers.Murmur15, peers.ServerOptions{})
+	tap := peers.StartTap(t, server)
+	g := startGuard(t, "alice's guard", tap.Addr(), automatic, "--policy", "require")
+	bob := startShielded(t, "bob", server.Addr(), "--policy", "require")
+	c := peers.StartStock(t, peers.StockOptions{Kind: peers.Mumble15, Addr: g.addr6(), Name: "alice", Server: server, Continuous: true})
+	session := g.joined(0)
+	g.gate(0, "ciphertext")
+	bob.raw.WaitHeard(patience, session, 50)
+	keys := func() map[uint64]bool {
+		used := map[uint64]bool{}
+		for _, f := range tap.Frames() {
+			if p, ok := f.Voice(); ok && f.Dir == voice.ToServer {
+				if _, vk, rest, ok := envelope.ParseVoice(p.Data); ok && vk == envelope.VoiceMLS {
+					if h, _, err := sframe.ParseHeader(rest); err == nil {
+						used[h.KID] = true
+					}
+				}
+			}
+		}
+		return used
+	}
+	g.Signal(syscall.SIGSTOP)
+	time.Sleep(200 * time.Millisecond) // what was on its way
+	before := keys()
+	tap.Forget()
+	time.Sleep(time.Minute)
+	mark := g.mark()
+	bob.raw.Forget()
+	g.Signal(syscall.SIGCONT)
+	began := time.Now()
+	session = g.joined(mark)
+	g.waitFrom(mark, "roster", func(e event) bool { return len(e.Members) == 2 })
+	bob.raw.WaitHeard(patience, session, 50)
+	t.Logf("heard again after %.1f s", time.Since(began).Seconds())
+	after := keys()
+	t.Logf("keys before %v, after %v", before, after)
+	for kid := range after {
+		if before[kid] {
+			t.Errorf("the key %#x of before the sleep is in use", kid)
+		}
+	}
+	if len(before) == 0 || len(after) == 0 {
+		t.Errorf("%d keys seen before, %d after", len(before), len(after))
+	}
+	for _, f := range tap.Frames() {
+		p, ok := f.Voice()
+		if _, _, _, sealed := envelope.ParseVoice(p.Data); ok && f.Dir == voice.ToServer && len(p.Data) > 5 && !sealed {
+			t.Fatalf("voice left in clear: % x", p.Data)
+		}
+	}
+	if !c.Alive() {
+		t.Error("the client has ended")
 	}
 }
