@@ -48,7 +48,7 @@ endpoint              pure    e2ee audience carrier envelope opus mumble/mirror 
 trust                 pure    identity golang.org/x/text
 keystore              edge    identity trust software.sslmate.com/src/go-pkcs12 golang.org/x/sys
 events                edge
-client                edge    endpoint e2ee identity trust opus mumble/mirror mumble/control mumble/mumblepb mumble/voice mumble/crypt google.golang.org/protobuf
+client                edge    endpoint e2ee identity trust opus mumble/mirror mumble/control mumble/mumblepb mumble/voice mumble/crypt golang.org/x/net google.golang.org/protobuf
 headless              edge    client endpoint e2ee events opus ogg mumble/mirror golang.org/x/net
 guard                 edge    events client endpoint e2ee keystore identity trust opus mumble/mirror mumble/control mumble/mumblepb mumble/voice mumble/crypt golang.org/x/net google.golang.org/protobuf
 

@@ -58,7 +58,9 @@ type Config struct {
 
 	// NoUDP keeps voice in the TCP tunnel.
 	NoUDP bool
-	// Dial makes the TCP connection; nil: directly. See LinkConfig.
+	// SRV, Net and Dial are those of LinkConfig.
+	SRV  bool
+	Net  Net
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Announce replaces Version if not zero.
 	Announce control.Version

@@ -26,8 +26,13 @@ type LinkConfig struct {
 	CheckChain  func(chain [][]byte) error
 	// NoUDP keeps voice in the TCP tunnel.
 	NoUDP bool
-	// Dial makes the TCP connection; nil: directly. Over anything but TCP, such
-	// as a proxy that hides the server's address, voice stays in the tunnel.
+	// SRV lets the SRV records _mumble._tcp of the host say where the server is, for
+	// who typed no port. The certificate is checked as that of the typed address.
+	SRV bool
+	// Net is the network, with a proxy perhaps.
+	Net Net
+	// Dial makes the TCP connection in place of Net. Over anything but TCP, such as
+	// a pipe, voice stays in the tunnel.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -82,7 +87,9 @@ func DialLink(ctx context.Context, now time.Time, cfg LinkConfig) (*Link, error)
 	l := &Link{datagrams: make(chan *Datagram, maxDatagrams), lastFrame: now, nextPing: now.Add(tcpPingEvery)}
 	dial := cfg.Dial
 	if dial == nil {
-		dial = new(net.Dialer).DialContext
+		dial = func(ctx context.Context, _, address string) (net.Conn, error) {
+			return cfg.Net.dial(ctx, address, cfg.SRV)
+		}
 	}
 	tcp, err := dial(ctx, "tcp", cfg.Address)
 	if err != nil {
@@ -123,8 +130,11 @@ func DialLink(ctx context.Context, now time.Time, cfg LinkConfig) (*Link, error)
 		tcp.Close()
 		return nil, hungUp(err)
 	}
-	if !cfg.NoUDP {
-		if err := l.openUDP(tcp.RemoteAddr()); err != nil {
+	if a, ok := tcp.RemoteAddr().(*net.TCPAddr); ok && cfg.Net.Proxy == nil {
+		l.remote = a.AddrPort()
+	}
+	if !cfg.NoUDP && l.remote.IsValid() {
+		if err := l.openUDP(&cfg.Net); err != nil {
 			tc.Close()
 			return nil, err
 		}
@@ -134,17 +144,11 @@ func DialLink(ctx context.Context, now time.Time, cfg LinkConfig) (*Link, error)
 }
 
 // openUDP talks to the very address that TCP chose.
-func (l *Link) openUDP(remote net.Addr) error {
-	a, ok := remote.(*net.TCPAddr)
-	if !ok {
-		return nil // a proxy or a pipe: tunnel only
-	}
-	c, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: a.IP, Port: a.Port, Zone: a.Zone})
+func (l *Link) openUDP(n *Net) error {
+	c, err := n.dialUDP(l.remote)
 	if err != nil {
 		return fmt.Errorf("client: UDP socket: %w", err)
 	}
-	c.SetReadBuffer(udpBuffer) // best effort: the system may allow less
-	c.SetWriteBuffer(udpBuffer)
 	l.udp = c
 	l.udpWG.Add(1)
 	go l.readUDP()

@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +40,8 @@ var (
 // choice between UDP and tunnel. Everything else is returned to the owner.
 type Link struct {
 	conn      *Conn
-	udp       *net.UDPConn
+	remote    netip.AddrPort // of the server; invalid through a proxy or a pipe
+	udp       net.Conn
 	udpWG     sync.WaitGroup
 	datagrams chan *Datagram
 	overrun   atomic.Uint64 // datagrams lost because the owner was busy
@@ -61,7 +63,7 @@ type Link struct {
 	nextPing  time.Time
 	pings     [8]sentPing
 	pingSeq   uint64
-	remote    crypt.Stats
+	reported  crypt.Stats // what the server says that it received
 	tcpRTT    rtt
 	udpRTT    rtt
 	udpCount  uint32
@@ -99,6 +101,9 @@ func (l *Link) Err() error { return l.conn.Err() }
 // Server is SHA-256 of the server's certificate, ServerDER the certificate.
 func (l *Link) Server() [32]byte  { return l.server }
 func (l *Link) ServerDER() []byte { return l.serverDER }
+
+// Remote is the address that TCP chose, and where UDP goes; invalid through a proxy.
+func (l *Link) Remote() netip.AddrPort { return l.remote }
 
 // ServerVersion is what the server announced, zero before.
 func (l *Link) ServerVersion() control.Version { return l.serverVersion }
@@ -331,5 +336,5 @@ type Stats struct {
 
 // Stats returns the figures now.
 func (l *Link) Stats() Stats {
-	return Stats{l.crypt.Stats(), l.remote, l.tcpRTT.avg(), l.udpRTT.avg(), l.malformed, l.overrun.Load()}
+	return Stats{l.crypt.Stats(), l.reported, l.tcpRTT.avg(), l.udpRTT.avg(), l.malformed, l.overrun.Load()}
 }

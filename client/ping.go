@@ -70,7 +70,7 @@ func (l *Link) pong(now time.Time, m *mumblepb.Ping) Incoming {
 		return Incoming{}
 	}
 	l.tcpRTT.add(now.Sub(p.at))
-	l.remote = crypt.Stats{Good: m.GetGood(), Late: m.GetLate(), Lost: m.GetLost(), Resync: m.GetResync()}
+	l.reported = crypt.Stats{Good: m.GetGood(), Late: m.GetLate(), Lost: m.GetLost(), Resync: m.GetResync()}
 	return Incoming{Pong: p.id}
 }
 

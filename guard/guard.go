@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -22,8 +23,12 @@ import (
 
 // Config says which server, with what protection, and where to listen.
 type Config struct {
-	// Address is the server, HOST:PORT.
+	// Address is the server, HOST:PORT. With SRV, for who typed no port, the records
+	// of the host say where it is; Net is the network that leads there, with a proxy
+	// perhaps. Whatever they say, the certificate is remembered for Address.
 	Address string
+	SRV     bool
+	Net     client.Net
 	// Listen are the addresses to listen on, HOST:PORT; loopback only. Port 0
 	// takes a free port, the same for all of them.
 	Listen []string
@@ -82,6 +87,8 @@ type Guard struct {
 	chain [][]byte      // that the server showed last, in DER
 	first string        // line about the server's certificate, until a client was told
 	fresh *events.Event // the same for programs, until it was said
+
+	remote netip.AddrPort // where the server was last, for the questions of server lists; invalid: unknown, or by proxy
 
 	// Owned by Run.
 	ends         client.Endpoints
@@ -232,10 +239,14 @@ func (g *Guard) Check(ctx context.Context) error {
 }
 
 func (g *Guard) dial(ctx context.Context, cert *tls.Certificate) (*client.Link, error) {
-	return client.DialLink(ctx, time.Now(), client.LinkConfig{
-		Address: g.cfg.Address, Certificate: cert, CheckServer: g.checkServer,
+	link, err := client.DialLink(ctx, time.Now(), client.LinkConfig{
+		Address: g.cfg.Address, SRV: g.cfg.SRV, Net: g.cfg.Net, Certificate: cert, CheckServer: g.checkServer,
 		CheckChain: func(chain [][]byte) error { g.chain = chain; return nil }, // comes before checkServer
 	})
+	if err == nil {
+		g.remote = link.Remote()
+	}
+	return link, err
 }
 
 // checkServer holds the server's certificate against the pin, or against the

@@ -2,7 +2,7 @@ package guard
 
 import (
 	"math/rand/v2"
-	"net"
+	"net/netip"
 	"time"
 
 	"github.com/sotto-voip/sotto/client"
@@ -18,10 +18,12 @@ const (
 	maxListPings  = 4                      // under way at the same time
 )
 
-// listPing answers d if it is such a question. It does not wait for the server.
+// listPing answers d if it is such a question. It does not wait for the server. It
+// asks where the last connection led; through a proxy, and before the first one,
+// nobody is asked.
 func (g *Guard) listPing(now time.Time, d *client.Datagram) {
 	question, ok := readListPing(d.B)
-	if !ok || now.Sub(g.lastListPing) < listPingEvery {
+	if !ok || !g.remote.IsValid() || now.Sub(g.lastListPing) < listPingEvery {
 		return
 	}
 	select {
@@ -30,10 +32,10 @@ func (g *Guard) listPing(now time.Time, d *client.Datagram) {
 		return
 	}
 	g.lastListPing = now
-	sock, from := d.Sock, d.From
+	sock, from, server := d.Sock, d.From, g.remote
 	g.wg.Go(func() {
 		defer func() { <-g.listPings }()
-		if answer := askList(g.cfg.Address, question); answer != nil {
+		if answer := askList(&g.cfg.Net, server, question); answer != nil {
 			sock.WriteToUDPAddrPort(answer, from)
 		}
 	})
@@ -58,8 +60,8 @@ func readListPing(b []byte) (listQuestion, bool) {
 
 // askList puts the question to the server under a number of our own and
 // returns the answer under the asker's, nil if there is none.
-func askList(address string, q listQuestion) []byte {
-	c, err := net.DialTimeout("udp", address, listPingWait)
+func askList(n *client.Net, server netip.AddrPort, q listQuestion) []byte {
+	c, err := n.UDP(server)
 	if err != nil {
 		return nil
 	}
@@ -74,12 +76,12 @@ func askList(address string, q listQuestion) []byte {
 		return nil
 	}
 	in := make([]byte, 256)
-	n, err := c.Read(in)
+	size, err := c.Read(in)
 	if err != nil {
 		return nil
 	}
 	if q.format == voice.Legacy {
-		p, err := voice.ParseListPong(in[:n])
+		p, err := voice.ParseListPong(in[:size])
 		if err != nil || p.Ident != ident {
 			return nil
 		}
@@ -87,7 +89,7 @@ func askList(address string, q listQuestion) []byte {
 		return voice.AppendListPong(nil, p)
 	}
 	var p voice.Ping
-	if voice.ParsePing(in[:n], voice.Protobuf, &p) != nil || !p.Extended || p.Timestamp != ident {
+	if voice.ParsePing(in[:size], voice.Protobuf, &p) != nil || !p.Extended || p.Timestamp != ident {
 		return nil
 	}
 	p.Timestamp = q.ident

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sotto-voip/sotto/client"
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/events"
 	"github.com/sotto-voip/sotto/guard"
@@ -84,6 +85,7 @@ type options struct {
 	named  []string
 	accept *[32]byte
 	cert   *tls.Certificate // of the server; nil: one that is valid for long
+	net    client.Net
 }
 
 // newStage starts a guard. Without a secret in o and with a policy other than off,
@@ -125,7 +127,7 @@ func newStage(t *testing.T, o options) *stage {
 	}
 	s.guard, err = guard.New(guard.Config{
 		Address: s.address, Listen: []string{"127.0.0.1:0"}, Policy: o.policy, Secret: s.secret, Named: o.named,
-		Store: store, Server: s.record, Accept: o.accept, Events: s.event,
+		Store: store, Server: s.record, Accept: o.accept, Events: s.event, Net: o.net,
 	})
 	if err != nil {
 		t.Fatal(err)

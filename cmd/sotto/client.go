@@ -34,6 +34,7 @@ type clientFlags struct {
 	with      []string
 	json      bool
 	tcp       bool
+	proxy     proxyFlag
 	version   string
 	reconnect bool
 }
@@ -44,6 +45,7 @@ func (f *clientFlags) register(c *cobra.Command) {
 	c.Flags().StringSliceVar(&f.with, "with", nil, "`NAME` of somebody who must hold the secret before anything leaves (repeatable)")
 	c.Flags().BoolVar(&f.json, "json", false, "print events as JSON lines on standard output")
 	c.Flags().BoolVar(&f.tcp, "tcp", false, "send and receive voice through the TCP tunnel only")
+	f.proxy.register(c)
 	c.Flags().StringVar(&f.version, "announce", "", "announce this `VERSION` of Mumble instead of "+client.Version.String())
 }
 
@@ -51,6 +53,7 @@ func (f *clientFlags) register(c *cobra.Command) {
 type target struct {
 	host     string
 	port     uint16
+	typed    bool // the port
 	user     string
 	password string
 	channel  string
@@ -72,7 +75,7 @@ func parseTarget(s string) (target, error) {
 		if err != nil || n == 0 {
 			return target{}, fmt.Errorf("%q is no port", p)
 		}
-		t.port = uint16(n)
+		t.port, t.typed = uint16(n), true
 	}
 	return t, nil
 }
@@ -120,12 +123,16 @@ func redact(s string) string {
 
 // dial connects as the flags say.
 func (a *app) dial(ctx context.Context, f clientFlags, t target, bot bool) (*client.Client, error) {
+	network, err := f.proxy.network()
+	if err != nil {
+		return nil, err
+	}
 	store, server, err := a.open(t.host, t.port)
 	if err != nil {
 		return nil, err
 	}
 	cfg := client.Config{
-		Address:  t.at(),
+		Address: t.at(), SRV: !t.typed, Net: network,
 		Username: t.user, Password: t.password, Channel: t.channel, Bot: bot,
 		CheckServer: server.CheckPin, NoUDP: f.tcp, Named: f.with, Reconnect: f.reconnect,
 		Policy: e2ee.PolicyRequire,
@@ -160,14 +167,14 @@ func (a *app) dial(ctx context.Context, f clientFlags, t target, bot bool) (*cli
 	cfg.Certificate = &cert
 	c, err := client.Dial(ctx, cfg)
 	if err != nil {
-		return nil, a.changed(about(cfg.Address, err), f.guard(), cfg.Address)
+		return nil, a.changed(about(cfg.Address, err), f.guard(), t.named())
 	}
 	return c, nil
 }
 
 // guard are the flags of a guard that does what these ask for.
 func (f *clientFlags) guard() guardFlags {
-	g := guardFlags{policy: defaultPolicy, secret: f.secret, with: f.with}
+	g := guardFlags{policy: defaultPolicy, secret: f.secret, with: f.with, proxy: f.proxy}
 	if f.plain {
 		g.policy = e2ee.PolicyOff.String()
 	}
@@ -182,6 +189,15 @@ func (f *clientFlags) reporter(cmd *cobra.Command) *reporter {
 		r.words = headless.DescribePlain
 	}
 	return r
+}
+
+// named is the server of a target as it was typed: without a port its SRV record
+// counts.
+func (t target) named() string {
+	if t.typed {
+		return t.at()
+	}
+	return t.host
 }
 
 // at is the address of a target, HOST:PORT.
@@ -343,5 +359,5 @@ func (a *app) chat(cmd *cobra.Command, f clientFlags, t target, conn *client.Cli
 	if errors.Is(err, headless.ErrHeldBack) {
 		return notPrivate(err)
 	}
-	return a.changed(err, f.guard(), t.at())
+	return a.changed(err, f.guard(), t.named())
 }

@@ -28,6 +28,7 @@ type guardFlags struct {
 	policy  string
 	secret  secretFlags
 	with    []string
+	proxy   proxyFlag
 	json    bool
 	verbose bool
 }
@@ -49,6 +50,7 @@ func (a *app) guardCommand() *cobra.Command {
 	c.Flags().StringVar(&f.policy, "policy", defaultPolicy, "prefer, require or off; off encrypts nothing")
 	f.secret.register(c)
 	c.Flags().StringSliceVar(&f.with, "with", nil, "`NAME` of somebody who must hold the secret before anything leaves (repeatable)")
+	f.proxy.register(c)
 	c.Flags().String("accept-certificate", "", "accept the server's new certificate with this SHA-256 `FINGERPRINT`")
 	c.Flags().String("accept-client", "", "let the Mumble client with this certificate, SHA-256 `FINGERPRINT`, use this guard from now on")
 	c.Flags().BoolVar(&f.json, "json", false, "print events as JSON lines on standard output")
@@ -72,6 +74,10 @@ func (a *app) guard(cmd *cobra.Command, f guardFlags, target string) error {
 	policy, err := e2ee.ParsePolicy(f.policy)
 	if err != nil {
 		return usageError{err}
+	}
+	network, err := f.proxy.network()
+	if err != nil {
+		return err
 	}
 	store, server, err := a.open(host, port)
 	if err != nil {
@@ -99,7 +105,7 @@ func (a *app) guard(cmd *cobra.Command, f guardFlags, target string) error {
 		level = slog.LevelDebug
 	}
 	cfg := guard.Config{
-		Address: net.JoinHostPort(host, strconv.Itoa(int(port))), Listen: listen,
+		Address: net.JoinHostPort(host, strconv.Itoa(int(port))), SRV: !portTyped(target), Net: network, Listen: listen,
 		Policy: policy, Secret: secret, GroupSecret: groups, Named: f.with, Store: store, Server: server,
 		Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})),
 		Events: func(e events.Event) {

@@ -43,6 +43,7 @@ func (a *app) guardLine(f guardFlags, flag, fingerprint, target string) string {
 	for _, name := range f.with {
 		add("with", name)
 	}
+	add("proxy", f.proxy.shown())
 	if f.json {
 		words = append(words, "--json")
 	}

@@ -94,7 +94,7 @@ func FuzzSplitServer(f *testing.F) {
 
 func TestParseTarget(t *testing.T) {
 	ok := func(host string, port uint16, user, password, channel string) *target {
-		return &target{host, port, user, password, channel}
+		return &target{host, port, port != 64738, user, password, channel}
 	}
 	for _, tt := range []struct {
 		in   string
@@ -104,6 +104,7 @@ func TestParseTarget(t *testing.T) {
 		{"mumble://bob@example.org/", ok("example.org", 64738, "bob", "", "")},
 		{"mumble://bob:hunter2@example.org:1234/Lobby", ok("example.org", 1234, "bob", "hunter2", "Lobby")},
 		{"mumble://bob@[::1]:1234/Lobby/Red%20team/", ok("::1", 1234, "bob", "", "Lobby/Red team")},
+		{"mumble://bob@h:64738/x", &target{"h", 64738, true, "bob", "", "x"}},
 		{"mumble://bob@h/Lobby/Red team", ok("h", 64738, "bob", "", "Lobby/Red team")},
 		{"mumble://b%C3%B6b:p%40ss%2F@h/%D0%96", ok("h", 64738, "böb", "p@ss/", "Ж")},
 		{"MUMBLE://bob@h", ok("h", 64738, "bob", "", "")},
@@ -157,6 +158,7 @@ func FuzzParseTarget(f *testing.F) {
 		if got, err := parseTarget(before); err == nil {
 			u := url.URL{Scheme: "mumble", User: url.UserPassword(got.user, got.password), Host: net.JoinHostPort(got.host, strconv.Itoa(int(got.port))), Path: "/" + got.channel}
 			again, err := parseTarget(u.String())
+			again.typed = got.typed // the port is written here in any case
 			if err != nil || again != got {
 				t.Errorf("%q: %+v becomes %+v, %v by %s", before, got, again, err, u.String())
 			}
