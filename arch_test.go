@@ -48,13 +48,14 @@ endpoint              pure    e2ee audience carrier envelope opus mumble/mirror 
 trust                 pure    identity golang.org/x/text
 keystore              edge    identity trust software.sslmate.com/src/go-pkcs12 golang.org/x/sys
 events                edge
+stockclient           edge
 client                edge    endpoint e2ee identity trust opus mumble/mirror mumble/control mumble/mumblepb mumble/voice mumble/crypt golang.org/x/net google.golang.org/protobuf
 headless              edge    client endpoint e2ee events opus ogg mumble/mirror golang.org/x/net
 guard                 edge    events client endpoint e2ee keystore identity trust opus mumble/mirror mumble/control mumble/mumblepb mumble/voice mumble/crypt golang.org/x/net google.golang.org/protobuf
 
 # front doors: flags in, parts wired
 internal/demo         edge    client e2ee envelope events internal/evilserver opus ogg mumble/mumblepb mumble/voice google.golang.org/protobuf
-cmd/sotto             edge    client headless guard events keystore identity e2ee opus ogg internal/demo mumble/control mumble/mumblepb mumble/voice github.com/spf13/cobra golang.org/x/term
+cmd/sotto             edge    client headless guard events keystore stockclient identity e2ee opus ogg internal/demo mumble/control mumble/mumblepb mumble/voice github.com/spf13/cobra golang.org/x/term
 
 # tests with real peers, and a simulated network; only _test files may import these,
 # and internal/demo the malicious server
