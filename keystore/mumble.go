@@ -44,17 +44,44 @@ const (
 	maxChain  = 16
 )
 
+// ReadMumble says whose certificate a .p12 file holds, der, and keeps nothing.
+// Password and errors are those of ImportMumble.
+func ReadMumble(p12 []byte, password string) (whose *Imported, der []byte, err error) {
+	whose, chain, _, err := readMumble(p12, password)
+	if err != nil {
+		return nil, nil, err
+	}
+	return whose, chain[0].Raw, nil
+}
+
 // ImportMumble remembers the certificate of a .p12 file, as the stock client
 // exports it, in place of an earlier imported one. An empty password is tried
 // in any case, because the client uses none unless told to; ErrPassword means
 // that the file wants another one. Everything else that is wrong with the file
 // is ErrPKCS12, and nothing is changed.
 func (s *Store) ImportMumble(p12 []byte, password string) (*Imported, error) {
+	imported, _, b, err := readMumble(p12, password)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := s.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := writeFile(s.path("mumble.pem"), b); err != nil {
+		return nil, err
+	}
+	return imported, nil
+}
+
+// readMumble reads a .p12 file; pem is what mumble.pem would hold.
+func readMumble(p12 []byte, password string) (imported *Imported, chain []*x509.Certificate, pem []byte, err error) {
 	if len(p12) > maxPKCS12 {
-		return nil, badPKCS12("longer than 1 MiB")
+		return nil, nil, nil, badPKCS12("longer than 1 MiB")
 	}
 	if err := checkIterations(p12); err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
 	key, chain, err := decodePKCS12(p12, password)
 	if errors.Is(err, ErrPassword) && password != "" {
@@ -63,37 +90,58 @@ func (s *Store) ImportMumble(p12 []byte, password string) (*Imported, error) {
 		}
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
 	ders := make([][]byte, len(chain))
 	for i, c := range chain {
 		ders[i] = c.Raw
 	}
-	b, err := encodePEM(ders, key)
+	pem, err = encodePEM(ders, key)
 	if err != nil {
-		return nil, badPKCS12(err.Error())
+		return nil, nil, nil, badPKCS12(err.Error())
 	}
-	if len(b) > maxFile {
-		return nil, badPKCS12("too many certificates")
+	if len(pem) > maxFile {
+		return nil, nil, nil, badPKCS12("too many certificates")
 	}
-	path := s.path("mumble.pem")
-	if _, err := parsePEM(path, b); err != nil {
-		return nil, badPKCS12("certificate and key cannot be used for TLS")
-	}
-	unlock, err := s.lock()
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	if err := writeFile(path, b); err != nil {
-		return nil, err
+	if _, err := parsePEM("", pem); err != nil {
+		return nil, nil, nil, badPKCS12("certificate and key cannot be used for TLS")
 	}
 	leaf := chain[0]
 	hash := sha1.Sum(leaf.Raw)
 	return &Imported{
 		Name: leaf.Subject.CommonName, Hash: hex.EncodeToString(hash[:]),
 		NotAfter: leaf.NotAfter, Expired: time.Now().After(leaf.NotAfter), Chain: len(chain) - 1,
-	}, nil
+	}, chain, pem, nil
+}
+
+// HasMumble reports whether a certificate was imported.
+func (s *Store) HasMumble() (bool, error) {
+	_, err := readFile(s.path("mumble.pem"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Decline remembers that the user does not want the certificate with this hash
+// (Imported.Hash) to be imported, so that nobody asks again. It takes the place of
+// an earlier one.
+func (s *Store) Decline(hash string) error {
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return writeFile(s.path("declined"), []byte(hash+"\n"))
+}
+
+// Declined reports whether Decline was last called with this hash.
+func (s *Store) Declined(hash string) (bool, error) {
+	b, err := readFile(s.path("declined"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && string(b) == hash+"\n", err
 }
 
 func badPKCS12(why string) error {

@@ -29,12 +29,7 @@ const maxHost = 255
 // and brackets around an IPv6 address removed; nothing else is done to it. The
 // errors are ErrAddress and those of Open.
 func (s *Store) Server(host string, port uint16) (*Server, error) {
-	if inner, ok := strings.CutPrefix(host, "["); ok {
-		if inner, ok = strings.CutSuffix(inner, "]"); ok {
-			host = inner
-		}
-	}
-	host = strings.ToLower(host)
+	host = typed(host)
 	if host == "" || len(host) > maxHost || port == 0 {
 		return nil, &Error{Err: fmt.Errorf("%w: host of %d bytes, port %d", ErrAddress, len(host), port)}
 	}
@@ -56,6 +51,23 @@ func (s *Store) Server(host string, port uint16) (*Server, error) {
 		return nil, err
 	}
 	return v, nil
+}
+
+// typed is the name of a server as records have it.
+func typed(host string) string {
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		if inner, ok = strings.CutSuffix(inner, "]"); ok {
+			host = inner
+		}
+	}
+	return strings.ToLower(host)
+}
+
+// Knows reports whether there is a record of a server as typed. Other than Server
+// it makes none.
+func (s *Store) Knows(host string, port uint16) bool {
+	_, err := os.Lstat(s.path("servers", fileName(typed(host), port), "server.json"))
+	return err == nil
 }
 
 // fileName turns an address into a name that every file system takes and that
