@@ -36,6 +36,7 @@ func (g *Guard) accept(ctx context.Context, l net.Listener) {
 			time.Sleep(10 * time.Millisecond) // out of descriptors, or aborted
 			continue
 		}
+		g.came.Add(1)
 		g.greeted.add(nc)
 		g.wg.Go(func() {
 			defer g.greeted.remove(nc)
@@ -102,6 +103,7 @@ func (g *Guard) greet(ctx context.Context, nc net.Conn) {
 		g.turnAway()
 		return
 	}
+	g.loggedIn.Add(1)
 	select {
 	case g.arrivals <- a:
 	case <-ctx.Done():

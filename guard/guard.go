@@ -49,6 +49,9 @@ type Config struct {
 	// AcceptClient is SHA-256 of the certificate of another Mumble client that
 	// this guard shall belong to from now on. Nil: none.
 	AcceptClient *[32]byte
+	// HideCertificate shows the server no certificate, whatever the client shows
+	// guard: who hides theirs in the client stays hidden.
+	HideCertificate bool
 	// Log and Events receive what happens; both may be nil.
 	Log    *slog.Logger
 	Events func(events.Event)
@@ -80,6 +83,8 @@ type Guard struct {
 	datagrams  chan *client.Datagram
 	overrun    atomic.Uint64
 	greeted    greeted       // clients that are not in yet
+	came       atomic.Uint64 // connections to the listeners
+	loggedIn   atomic.Uint64 // those of them that came as far as Authenticate
 	listPings  chan struct{} // tokens of questions under way
 	wg         sync.WaitGroup
 
@@ -221,6 +226,11 @@ func (g *Guard) Port() uint16 { return g.port }
 
 // Certificate is what the stock client will be shown, in DER.
 func (g *Guard) Certificate() []byte { return g.cert.Certificate[0] }
+
+// Came returns how many connections reached the listeners since the beginning, and
+// how many of them logged in: whoever started a client wants to know whether it
+// came here, or stopped at guard's certificate.
+func (g *Guard) Came() (connections, logins uint64) { return g.came.Load(), g.loggedIn.Load() }
 
 // Close closes the listeners of a guard that is not run; Run closes its own.
 func (g *Guard) Close() { g.closeListeners() }

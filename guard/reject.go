@@ -22,7 +22,7 @@ type upstreamIdentity struct {
 
 func (g *Guard) identify(a *arrival) (upstreamIdentity, error) {
 	// A client that hides its certificate stays hidden.
-	if a.cert == nil {
+	if a.cert == nil || g.cfg.HideCertificate {
 		return upstreamIdentity{}, nil
 	}
 	c, imported, err := g.cfg.Store.MumbleCertificate()

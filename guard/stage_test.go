@@ -84,6 +84,7 @@ type options struct {
 	secret string
 	named  []string
 	accept *[32]byte
+	hide   bool
 	cert   *tls.Certificate // of the server; nil: one that is valid for long
 	net    client.Net
 }
@@ -127,7 +128,7 @@ func newStage(t *testing.T, o options) *stage {
 	}
 	s.guard, err = guard.New(guard.Config{
 		Address: s.address, Listen: []string{"127.0.0.1:0"}, Policy: o.policy, Secret: s.secret, Named: o.named,
-		Store: store, Server: s.record, Accept: o.accept, Events: s.event, Net: o.net,
+		Store: store, Server: s.record, Accept: o.accept, HideCertificate: o.hide, Events: s.event, Net: o.net,
 	})
 	if err != nil {
 		t.Fatal(err)

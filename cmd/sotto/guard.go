@@ -184,7 +184,7 @@ func (a *app) describe(e events.Event, f guardFlags, target string) string {
 		return fmt.Sprintf("%s  %s is gone", at, headless.Name(e.Name))
 	case "other_secret":
 		return fmt.Sprintf("%s  %s uses another secret", at, headless.Name(e.Name))
-	case "notice", "question":
+	case "notice", "question", "elsewhere":
 		return fmt.Sprintf("%s  %s", at, e.Text)
 	case "roster":
 		if len(e.Members) > 1 {
