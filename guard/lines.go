@@ -112,12 +112,12 @@ func (s *session) sayRarely(now time.Time, kind string, deny bool, text string) 
 	if last, ok := s.said[kind]; ok && now.Sub(last) < kindPause {
 		return
 	}
-	s.said[kind] = now
 	if deny {
 		s.down.deny(text)
-	} else {
-		s.say(text)
+	} else if !s.say(text) {
+		return // when it happens again
 	}
+	s.said[kind] = now
 }
 
 // claimsSotto reports whether a text of somebody else looks like one of ours.
