@@ -69,7 +69,12 @@ func (e *Groups) SealText(now time.Time, group envelope.GroupID, t Text) (envelo
 // application takes in what a member wrote.
 func (e *Groups) application(now time.Time, a audience.Application) {
 	e.follow(now, a)
-	if a.Data.Type != envelope.AppText {
+	switch a.Data.Type {
+	case envelope.AppText:
+	case envelope.AppPlugin:
+		e.pluginData(a)
+		return
+	default:
 		return // verification and what later versions bring
 	}
 	body, err := envelope.ParseAppText(a.Data.Body)

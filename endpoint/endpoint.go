@@ -54,6 +54,7 @@ type Endpoint struct {
 	carried   map[uint64]uint64 // the engine's tokens, and those of the carrier
 	early     early
 	asking    map[uint64]direct // direct groups that were asked for
+	plugins   plugins
 	rosters   map[envelope.GroupID][]uint32
 	version   uint64 // of the server; 0: it did not say
 	texts     map[uint64]string
@@ -123,6 +124,12 @@ type (
 	// ClearText is a private text that may leave in clear, because somebody whom it
 	// is for has no Sotto and nobody of them was ever protected with the person.
 	ClearText struct{ Message *mumblepb.TextMessage }
+	// PluginIn is data of a plugin of somebody's client that arrived encrypted.
+	PluginIn struct{ e2ee.PluginReceived }
+	// ClearPlugin is data of a plugin of the own client that may leave in clear.
+	ClearPlugin struct {
+		Message *mumblepb.PluginDataTransmission
+	}
 )
 
 func (Send) output()        {}
@@ -138,6 +145,8 @@ func (Question) output()    {}
 func (Roster) output()      {}
 func (Memory) output()      {}
 func (Played) output()      {}
+func (PluginIn) output()    {}
+func (ClearPlugin) output() {}
 func (ClearText) output()   {}
 
 // engine is what the engines of package e2ee have in common.
@@ -202,6 +211,7 @@ func (e *Endpoint) Disconnected(now time.Time) {
 	clear(e.handshake)
 	clear(e.carried)
 	clear(e.asking)
+	e.plugins = plugins{}
 	clear(e.targets)
 	clear(e.rosters)
 	e.early, e.suspects, e.sent = early{}, suspects{}, nil

@@ -21,6 +21,7 @@ type direct struct {
 	target uint32 // 0: a text
 	text   waitingText
 	asked  []uint32 // of a survey for a text: those asked now
+	plugin *mumblepb.PluginDataTransmission
 }
 
 // fromGroups carries the outputs that only the engine of groups has.
@@ -45,6 +46,8 @@ func (e *Endpoint) fromGroups(now time.Time, o e2ee.Output) {
 		e.emit(Memory{})
 	case e2ee.Asked:
 		e.emit(Question{o})
+	case e2ee.PluginReceived:
+		e.emit(PluginIn{o})
 	case e2ee.DirectReady:
 		e.directReady(now, o)
 	case e2ee.DirectFailed:
@@ -207,6 +210,10 @@ func (e *Endpoint) directReady(now time.Time, o e2ee.DirectReady) {
 		return
 	}
 	delete(e.asking, o.Token)
+	if d.plugin != nil {
+		e.sealPlugin(now, o.Group, d.plugin)
+		return
+	}
 	if d.target != 0 {
 		if t := e.targets[d.target]; t != nil && t.token == o.Token && t.wide() {
 			e.targetSurveyed(now, d.target, t, nil)
@@ -235,6 +242,8 @@ func (e *Endpoint) directFailed(now time.Time, o e2ee.DirectFailed) {
 	}
 	delete(e.asking, o.Token)
 	switch {
+	case d.plugin != nil:
+		e.pluginInVain(now, d.plugin, o.Missing)
 	case d.target != 0:
 		if t := e.targets[d.target]; t != nil && t.token == o.Token && t.wide() {
 			e.targetSurveyed(now, d.target, t, o.Missing)

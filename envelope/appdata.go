@@ -11,6 +11,7 @@ const (
 	AppText   AppType = 1
 	AppVerify AppType = 2 // §9
 	AppLeave  AppType = 6 // the body is empty
+	AppPlugin AppType = 7 // of the client's plugins
 )
 
 // MaxHTML is the longest text in bytes of HTML, and MaxAppBody the longest body
@@ -93,4 +94,37 @@ func ParseAppText(b []byte) (AppTextBody, error) {
 		return AppTextBody{}, err
 	}
 	return t, nil
+}
+
+// Bounds of what a plugin of the client sends, those of Murmur for
+// PluginDataTransmission (src/murmur/Messages.cpp, msgPluginDataTransmission).
+const (
+	MaxPluginID   = 100
+	MaxPluginData = 1000
+)
+
+// AppPluginBody is the body of AppData of type AppPlugin: what Mumble carries as
+// PluginDataTransmission.
+//
+//	opaque data_id<V>; opaque data<V>
+type AppPluginBody struct {
+	DataID []byte // 1 to MaxPluginID bytes
+	Data   []byte // at most MaxPluginData bytes
+}
+
+// Append appends the bytes of p.
+func (p AppPluginBody) Append(dst []byte) []byte {
+	return appendVector(appendVector(dst, p.DataID), p.Data)
+}
+
+// ParseAppPlugin reads all of b, and aliases it.
+func ParseAppPlugin(b []byte) (AppPluginBody, error) {
+	r := reader{b: b}
+	p := AppPluginBody{DataID: r.vector("data_id", MaxPluginID)}
+	r.need(r.err != nil || len(p.DataID) > 0)
+	p.Data = r.vector("plugin data", MaxPluginData)
+	if err := r.end(); err != nil {
+		return AppPluginBody{}, err
+	}
+	return p, nil
 }

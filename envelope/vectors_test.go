@@ -160,7 +160,8 @@ var structures = map[string]func([]byte) (interface{ Append([]byte) []byte }, er
 	"Want": reads(envelope.ParseWant), "Beacon": reads(envelope.ParseBeacon), "Report": reads(envelope.ParseReport),
 	"KeyPackageRequest": reads(envelope.ParseKeyPackageRequest), "KeyPackageReply": reads(envelope.ParseKeyPackageReply),
 	"AppData": reads(envelope.ParseAppData), "TextBody": reads(envelope.ParseAppText),
-	"SottoLeaf": reads(envelope.ParseSottoLeaf), "SottoGroup": reads(envelope.ParseSottoGroup),
+	"PluginBody": reads(envelope.ParseAppPlugin),
+	"SottoLeaf":  reads(envelope.ParseSottoLeaf), "SottoGroup": reads(envelope.ParseSottoGroup),
 }
 
 // structureOf is the structure of one of bodies.

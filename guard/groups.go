@@ -4,10 +4,13 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/sotto-voip/sotto/client"
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/endpoint"
 	"github.com/sotto-voip/sotto/events"
+	"github.com/sotto-voip/sotto/mumble/mumblepb"
 )
 
 // fromGroups does what the endpoint asks for with automatic groups.
@@ -22,6 +25,14 @@ func (s *session) fromGroups(o endpoint.Output) {
 		s.g.memory.Tick(time.Now())
 	case endpoint.Played:
 		s.deliver(&o.Packet)
+	case endpoint.PluginIn:
+		if !claimsSotto(o.DataID) {
+			s.down.conn.SendMessage(&mumblepb.PluginDataTransmission{
+				SenderSession: proto.Uint32(o.From), Data: o.Data, DataID: proto.String(o.DataID),
+			})
+		}
+	case endpoint.ClearPlugin:
+		s.up.SendMessage(o.Message)
 	case endpoint.ClearText:
 		s.end.Passed(time.Now(), o.Message)
 		s.up.SendMessage(o.Message)

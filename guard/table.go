@@ -269,8 +269,8 @@ func voiceTargetUp(s *session, now time.Time, m proto.Message) action {
 	return drop
 }
 
-// pluginDataUp: other programs' plugin data is the person's content. With a
-// secret it does not leave; what claims to be ours never does.
+// pluginDataUp: other programs' plugin data is the person's content, and goes as a
+// private text would; what claims to be ours never leaves.
 func pluginDataUp(s *session, now time.Time, m proto.Message) action {
 	p := m.(*mumblepb.PluginDataTransmission)
 	if claimsSotto(p.GetDataID()) {
@@ -279,6 +279,6 @@ func pluginDataUp(s *session, now time.Time, m proto.Message) action {
 	if s.g.cfg.Policy == e2ee.PolicyOff {
 		return pass
 	}
-	s.sayRarely(now, "plugin", false, "data of one of your Mumble plugins was not sent, because Sotto cannot encrypt it yet.")
+	s.end.SendPlugin(now, p)
 	return drop
 }
