@@ -251,3 +251,37 @@ func TestBothMove(t *testing.T) {
 	d := h.until(15*time.Minute, "all together", func() bool { return together(all...) })
 	t.Logf("together %v after the server is fair", d)
 }
+
+// Somebody who is removed while there is a fork is told of its end when back.
+func TestForkEndsForWhoIsRemoved(t *testing.T) {
+	h, all := meeting(t, 140, audience.RegimeEcho, mls.InsecureSuite(t), 4)
+	h.run(80 * time.Second)
+	alice, carol := all[1], all[3]
+	// Carol is kept back and goes on by herself; only alice sees it.
+	w := worlds{carol.session: 1}
+	mute := false
+	h.meddle = func(from, to uint32, o envelope.Object) []time.Duration {
+		if w[from] != w[to] && (from != carol.session || to != alice.session || o.Kind != envelope.KindBeacon) || mute && from == alice.session {
+			return nil
+		}
+		return []time.Duration{h.delay()}
+	}
+	all[0].handle(audience.SetLocked{Locked: true})
+	carol.handle(audience.SetLocked{Locked: true})
+	h.until(2*time.Minute, "alice is told", func() bool { return alice.count(audience.NoticeFork) == 1 })
+	// The others hear nothing of her for so long that they remove her.
+	mute = true
+	h.until(5*time.Minute, "alice is removed", func() bool { return alice.count(audience.NoticeRemovedUs) == 1 })
+	if alice.count(audience.NoticeHealed) != 0 {
+		t.Fatal("it was over before")
+	}
+	all[0].handle(audience.SetLocked{})
+	h.meddle = nil
+	h.until(3*time.Minute, "all together", func() bool { return together(all...) })
+	h.run(30 * time.Second)
+	for _, p := range all {
+		if forks, healed := p.count(audience.NoticeFork), p.count(audience.NoticeHealed); forks != healed {
+			t.Errorf("%s was told %d times of a fork, and %d times of its end", p.name, forks, healed)
+		}
+	}
+}

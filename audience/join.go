@@ -179,9 +179,10 @@ func (m *Machine) joined(now time.Time, mg *mls.Group, o *offer, from uint32) {
 		m.shows(now, m.install(now, mg, nil, true), from)
 		return
 	}
-	p, healed := o.place, false
+	p, healed := o.place, o.place.forked
+	p.forked = false
 	if old := p.group; old != nil {
-		healed = old.heal.said
+		healed = healed || old.heal.said
 		if old.id != gid {
 			m.sayLeave(now, old)
 			p.moves = append(p.moves, now)

@@ -176,6 +176,7 @@ func (m *Machine) removedUs(now time.Time, g *group, author uint32) {
 	if p == nil || !m.want {
 		return
 	}
+	p.forked = p.forked || g.heal.said
 	m.stays(now, p, g, others)
 	// One that replaces us comes with a Welcome; else wait as for any other.
 	p.reason, p.known, p.epoch = envelope.HelloCannotProcess, id, epoch

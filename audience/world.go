@@ -31,6 +31,7 @@ type place struct {
 	asked    map[uint32]int
 	askedAt  time.Time // all who have shown no sign of Sotto
 	split    bool      // NoticeTwoGroups was said
+	forked   bool      // NoticeFork was said of a group that we were removed from
 }
 
 // hearer returns how session hears this place.
