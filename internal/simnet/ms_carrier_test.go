@@ -39,10 +39,12 @@ func junk(r *rand.Rand) []byte {
 // TestMSCarrier: the server loses, alters, delays and floods messages.
 func TestMSCarrier(t *testing.T) {
 	play(t, []scenario{
-		{"MS16", "corrupts and cuts one message in a hundred: retried, and they meet", func(t *testing.T, s *stage) {
+		{"MS16", "corrupts and cuts one message in twenty: retried, counted, and they meet", func(t *testing.T, s *stage) {
 			r := rand.New(rand.NewPCG(uint64(s.clock.Elapsed()), 16))
+			hits := 0
 			s.srv.Hook(func(d *simnet.Delivery) {
-				if _, ok := d.Message.(*mumblepb.PluginDataTransmission); ok && r.IntN(100) == 0 {
+				if _, ok := d.Message.(*mumblepb.PluginDataTransmission); ok && r.IntN(20) == 0 {
+					hits++
 					if r.IntN(2) == 0 {
 						d.Truncate(r.IntN(len(d.Payload()) + 1))
 					} else {
@@ -59,6 +61,18 @@ func TestMSCarrier(t *testing.T) {
 				s.run(20 * time.Second)
 				s.together(all...)
 			}
+			counted := uint64(0)
+			for _, p := range all {
+				c := p.Stats().Carrier
+				counted += c.Malformed + c.Unfinished + c.StrayEcho + c.Resent + p.Groups().Agreement().Malformed + p.Groups().Agreement().Unverified
+				if n := len(p.heard); n < 2000 { // of three others for most of a minute
+					t.Errorf("%s heard %d packets", p.name, n)
+				}
+			}
+			if hits < 5 || counted == 0 {
+				t.Errorf("%d messages were spoilt, %d things counted", hits, counted)
+			}
+			t.Logf("%d spoilt, %d counted", hits, counted)
 		}},
 		{"MS17", "floods with 10,000 messages a second: voice goes on, memory does not grow", func(t *testing.T, s *stage) {
 			all := s.join(e2ee.PolicyRequire, "alice", "bob")
@@ -122,9 +136,10 @@ func TestMSCarrier(t *testing.T) {
 				for _, p := range all {
 					p.talk(60 * time.Second)
 				}
+				two := s.epochs(all)
 				for range 3 {
 					all[2].again()
-					s.run(20 * time.Second)
+					s.watch(20*time.Second, two.look)
 					for _, p := range all {
 						if n := len(p.Groups().Members()); p.State() == e2ee.StatePriv && n > 0 && !contains(p.Groups().Members(), p.peer.Session()) {
 							t.Errorf("%s: %s is protected in a group that it is not in", name, p.name)
@@ -133,7 +148,11 @@ func TestMSCarrier(t *testing.T) {
 				}
 				s.srv.Fair()
 				s.answered(all...) // who found no echo at all was asked about it
-				s.run(25 * time.Second)
+				s.watch(25*time.Second, two.look)
+				if two.longest > 12*time.Second { // a Beacon
+					t.Errorf("%s: two epochs at the same time for %v, and nobody knew", name, two.longest)
+				}
+				t.Logf("%s: two epochs at the same time for %v", name, two.longest)
 				for _, p := range all[:2] { // there is no grace before a fork is said, but an end; carol began anew
 					open := 0
 					for _, n := range p.notices {
@@ -195,13 +214,21 @@ func TestMSCarrier(t *testing.T) {
 					s.srv.Kick(bob.peer.Session(), "again")
 				}
 			})
-			_, before := all[0].Groups().Epoch()
-			all[0].talk(90 * time.Second)
 			all[2].again()
+			s.together(all[0], all[2])
+			_, before := all[0].Groups().Epoch()
+			s.forget()
+			began := kicks
+			all[0].talk(90 * time.Second)
 			s.run(90 * time.Second)
 			_, after := all[0].Groups().Epoch()
-			if kicks == 0 || after-before > 90 {
-				t.Errorf("%d kicks, %d epochs in 90 s", kicks, after-before)
+			// Each kick costs a Remove, an Add, and an Update at most.
+			if n := kicks - began; n < 3 || after-before > uint64(3*n+3) {
+				t.Errorf("%d kicks, %d epochs", n, after-before)
+			}
+			t.Logf("%d kicks, %d epochs", kicks, after-before)
+			if n, _ := all[2].hears(all[0].peer.Session()); n < 4200 {
+				t.Errorf("carol heard %d of 4500 packets", n)
 			}
 			s.within(2*time.Minute, "together", func() bool { return isTogether(all) })
 		}},

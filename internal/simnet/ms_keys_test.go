@@ -218,8 +218,25 @@ func TestMSKeys(t *testing.T) {
 				}
 			}
 			all[0].talk(60 * time.Second)
-			s.run(2 * time.Minute)
+			listed, believed := map[*soul]time.Duration{}, map[*soul]bool{}
+			s.watch(2*time.Minute, func() {
+				for _, p := range rest {
+					if !slices.Contains(p.Groups().Members(), session) {
+						continue
+					}
+					listed[p] += 100 * time.Millisecond
+					if !slices.Contains(p.Groups().Health().Claimed, session) {
+						believed[p] = true
+					}
+				}
+			})
+			if len(believed) > 1 { // one has checked the Hello, and cannot know that it is old
+				t.Error("who is not there counts as having shown itself")
+			}
 			for _, p := range rest {
+				if listed[p] > 35*time.Second { // 30 s without a sign of life, and a Commit
+					t.Errorf("%s: who is not there was listed for %v", p.name, listed[p])
+				}
 				if slices.Contains(p.Groups().Members(), session) {
 					t.Errorf("%s: the group still has somebody who is not there: %v", p.name, p.Groups().Members())
 				}

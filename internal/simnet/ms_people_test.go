@@ -1,6 +1,7 @@
 package simnet_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/sotto-voip/sotto/identity"
 	"github.com/sotto-voip/sotto/internal/simnet"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
+	"github.com/sotto-voip/sotto/trust"
 )
 
 // TestMSPeople: the server lies about who is there, who they are, and what they
@@ -98,7 +100,23 @@ func TestMSPeople(t *testing.T) {
 			if alice.State() != e2ee.StateAsked || !alice.asked(e2ee.QuestionIdentity, "of somebody else") {
 				t.Errorf("%v, asked %v", alice.State(), alice.questions)
 			}
+			if alice.Leave() != e2ee.LeaveNothing || alice.write("whose name is this?") == nil {
+				t.Errorf("leaves %v, or a text", alice.Leave())
+			}
+			// The memory goes with the keys: each name still stands for the key that it had.
+			for _, p := range all[1:] {
+				for _, name := range []string{"bob", "carol"} {
+					j := alice.book.Judge("voice.example.org:64738", trust.Person{Identity: p.device.Identity(), Name: name, CertHash: p.peer.Hash})
+					if want := name == p.name; (j.Verdict == trust.Known) != want {
+						t.Errorf("the key of %s under the name of %s is %v", p.name, name, j.Verdict)
+					}
+				}
+			}
+			before := [2]int{len(all[1].heard), len(all[2].heard)}
 			s.run(10 * time.Second)
+			if now := [2]int{len(all[1].heard), len(all[2].heard)}; now != before {
+				t.Errorf("alice was heard meanwhile: %v packets, %v before", now, before)
+			}
 		}},
 		{"MS14", "holds back what bob sends by a minute: said, and frames of old epochs are not played", func(t *testing.T, s *stage) {
 			all := s.join(e2ee.PolicyRequire, "alice", "bob", "carol")
@@ -126,13 +144,35 @@ func TestMSPeople(t *testing.T) {
 			s.forget()
 			s.srv.Hook(simnet.Withhold(all[0].peer.Session(), envelope.KindMLSMessage, envelope.KindRef))
 			s.within(70*time.Minute, "the word about it", func() bool {
-				return all[0].told(audience.NoticeNoRefresh, "refresh is being blocked") || all[0].told(audience.NoticeNoCommit, "cannot change")
+				return all[0].told(audience.NoticeNoRefresh, "Your key refresh is being blocked")
 			})
+			if all[1].told(audience.NoticeNoRefresh, "") {
+				t.Error("bob is told too, whose refreshes go through")
+			}
 			s.run(time.Minute)
 		}},
 		{"MS23", "says to be older than before: asked, and nothing leaves lower than it did", func(t *testing.T, s *stage) {
 			all := s.join(e2ee.PolicyPrefer, "alice", "bob")
 			alice := all[0]
+			// In the middle of a connection a version is only words: what was ciphertext
+			// before it is ciphertext after it, and is heard.
+			for _, v := range []uint32{1<<16 | 6<<8, 1<<16 | 2<<8, 0, 1<<32 - 1} {
+				s.forget()
+				alice.talk(4 * time.Second)
+				s.srv.Inject(&mumblepb.Version{VersionV1: proto.Uint32(v)})
+				s.run(2 * time.Second)
+				text := fmt.Sprintf("under version %x", v)
+				if err := alice.write(text); err != nil {
+					t.Errorf("version %x: a text does not leave: %v", v, err)
+				}
+				s.run(4 * time.Second)
+				if n, clear := all[1].hears(alice.peer.Session()); n < 180 || clear != 0 || len(all[1].texts) != 1 {
+					t.Errorf("version %x: bob hears %d of 200 packets, %d in clear, and reads %v", v, n, clear, all[1].texts)
+				}
+				if alice.State() != e2ee.StatePriv {
+					t.Errorf("version %x: %v, asked %v", v, alice.State(), alice.questions)
+				}
+			}
 			s.forget()
 			s.srv.Hook(func(d *simnet.Delivery) {
 				if v, ok := d.Message.(*mumblepb.Version); ok {
@@ -147,7 +187,6 @@ func TestMSPeople(t *testing.T) {
 			if alice.State() != e2ee.StateAsked || !alice.asked(e2ee.QuestionWorse, "") {
 				t.Errorf("%v, asked %v", alice.State(), alice.questions)
 			}
-			// In the middle of a connection a version is only words.
 			for _, v := range []uint32{1<<16 | 6<<8, 1<<16 | 2<<8, 0, 1<<32 - 1} {
 				s.srv.Inject(&mumblepb.Version{VersionV1: proto.Uint32(v)})
 			}

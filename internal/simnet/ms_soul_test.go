@@ -186,5 +186,5 @@ func (p *soul) Unprotect(dst []byte, now time.Time, in, out *voice.Packet) error
 }
 
 func (p *soul) hear(v *voice.Packet, encrypted bool) {
-	p.heard = append(p.heard, hearing{v.Session, bytes.Clone(v.Data), encrypted, v.HasPosition, p.s.clock.Now()})
+	p.heard = append(p.heard, hearing{v.Session, v.FrameNumber, bytes.Clone(v.Data), encrypted, v.HasPosition, p.s.clock.Now()})
 }

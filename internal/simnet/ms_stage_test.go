@@ -57,6 +57,7 @@ type soul struct {
 // hearing is one packet that reached the person.
 type hearing struct {
 	from        uint32
+	frame       uint64
 	opus        []byte
 	encrypted   bool
 	hasPosition bool
