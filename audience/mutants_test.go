@@ -150,7 +150,7 @@ func try(temp, dir string, m mutant) (string, error) {
 		return "", fmt.Errorf("does not compile: %s", out)
 	}
 	// What takes longer comes last, for most bugs are found before.
-	const slow = "Traces|SameSeedSameLog|SmallModel|Long|WeightLies|Crowd"
+	const slow = "Traces|CrashPoints|HonestNoFork|SameSeedSameLog|SmallModel|Long|WeightLies|Crowd"
 	for _, choice := range []string{"-test.skip=^Test(" + slow + "|Mutants)$", "-test.run=^Test(" + slow + ")$"} {
 		if by, err := run(binary, dir, choice); by != "" || err != nil {
 			return by, err

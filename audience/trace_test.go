@@ -31,6 +31,7 @@ type trace struct {
 	away    []*person      // may come back
 	freed   []uint32       // session numbers that may be used again
 	crashes *crashPlan
+	aim     *crashPlan                       // somebody crashes at this one, the first time that it comes
 	holders map[[32]byte]audience.EpochBegan // by context key: who may hold it
 	broken  []string
 	lingers int // groups with somebody who has gone clear
@@ -64,6 +65,15 @@ type crashPlan struct {
 
 // crashed counts which crash points the traces of a run came to.
 var crashed = map[crashPlan]int{}
+
+// crashesNow notes that somebody crashes as planned.
+func (tr *trace) crashesNow(plan crashPlan) {
+	crashed[plan]++
+	if tr.aim != nil && *tr.aim == plan {
+		tr.aim = nil
+	}
+	tr.crashes = nil
+}
 
 // suiteOf: real cryptography in 2 % of the traces.
 func suiteOf(seed uint64, insecure mls.CipherSuite) mls.CipherSuite {
@@ -148,8 +158,7 @@ func (tr *trace) put(q *person, from uint32, o envelope.Object, bulk bool) {
 func (tr *trace) decideEcho(p *person, o envelope.Object) (time.Duration, bool) {
 	plan := tr.crashes
 	if plan != nil && plan.kind == o.Kind && (plan.step == beforeEcho || plan.step == afterEcho) {
-		tr.crashes = nil
-		crashed[*plan]++
+		tr.crashesNow(*plan)
 		d := tr.delay()
 		if plan.step == afterEcho {
 			d += 50 * time.Millisecond
@@ -171,8 +180,7 @@ func (tr *trace) crash(p *person, out audience.Send, step crashStep) {
 	if plan == nil || plan.step != step || plan.kind != out.Object.Kind || !p.up {
 		return
 	}
-	tr.crashes = nil
-	crashed[*plan]++
+	tr.crashesNow(*plan)
 	if step == beforeSend {
 		tr.gone(p, true)
 		return
@@ -218,6 +226,9 @@ func (tr *trace) play(steps int) {
 	}
 	for range steps {
 		d := time.Duration(tr.rng.IntN(700)) * time.Millisecond
+		if tr.aim != nil {
+			tr.crashes = tr.aim
+		}
 		if tr.chance(5) {
 			d += time.Duration(tr.rng.IntN(8000)) * time.Millisecond
 		}
@@ -312,4 +323,34 @@ func TestSameSeedSameLog(t *testing.T) {
 			t.Errorf("seed %d: two runs differ", 12+seed*11)
 		}
 	}
+}
+
+// TestCrashPoints: at each step of each object's way its sender crashes once, and the
+// others go on.
+func TestCrashPoints(t *testing.T) {
+	most := 0
+	for _, kind := range crashKinds {
+		for step := range crashSteps {
+			plan := crashPlan{step, kind}
+			t.Run(fmt.Sprint(kind, " ", step), func(t *testing.T) {
+				const tries = 100
+				for try := range tries {
+					seed := 10_000 + uint64(try)
+					if kind == envelope.KindRef {
+						seed = 10_067 + 100*uint64(try) // the hybrid suite: large Commits go beside the order
+					}
+					tr := newTrace(t, seed)
+					tr.aim = &plan
+					tr.play(60)
+					tr.report(t)
+					if tr.aim == nil || t.Failed() {
+						most = max(most, try+1)
+						return
+					}
+				}
+				t.Errorf("%d traces did not come to it", tries)
+			})
+		}
+	}
+	t.Logf("%d traces for the rarest", most)
 }
