@@ -38,6 +38,7 @@ type person struct {
 }
 
 func newRoom(t testing.TB, echo bool) *room {
+	seed(t)
 	return &room{t: t, now: time.Unix(1_800_000_000, 0), echo: echo}
 }
 

@@ -11,7 +11,7 @@ import (
 var seeded = map[testing.TB]bool{}
 
 // seed gives a test keys and random times that are the same in each run, from its
-// first hall on. SOTTO_SEED is another one: what fails with it fails again with it.
+// first hall or room on. SOTTO_SEED is another one: what fails with it fails again with it.
 // A benchmark keeps the randomness of the system.
 func seed(tb testing.TB) uint64 {
 	n, err := strconv.ParseUint(os.Getenv("SOTTO_SEED"), 10, 64)

@@ -49,6 +49,8 @@ type relay struct {
 }
 
 func newRelay(t testing.TB, echo regime) *relay {
+	t.Helper()
+	seed(t)
 	r := &relay{t: t, now: time.Unix(1_800_000_000, 0), echo: echo}
 	r.channel(0, 0, "Root")
 	return r

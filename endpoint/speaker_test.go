@@ -3,7 +3,6 @@ package endpoint_test
 import (
 	"fmt"
 	"testing"
-	"testing/cryptotest"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -54,7 +53,7 @@ func TestVoiceKeepsItsSpeaker(t *testing.T) {
 
 // nested reports whether an epoch began while a frame of the one before opened.
 func nested(t *testing.T, seed uint64) bool {
-	cryptotest.SetGlobalRandom(t, seed)
+	reseed(t, seed)
 	r, all := group(t, 3)
 	alice, bob, victim := all[0], all[1], all[2]
 	var held []proto.Message
