@@ -215,6 +215,9 @@ func (s *session) finish(err error) {
 		s.down.say(words + ".")
 	} else if words != "" {
 		s.down.conn.SendMessage(&mumblepb.Reject{Type: mumblepb.Reject_None.Enum(), Reason: &words})
+	} else if s.synced && errors.Is(err, client.ErrTimeout) {
+		// Of itself the client says only that the connection was closed.
+		s.down.say("the server has stopped answering. Your Mumble connects again by itself.")
 	}
 	s.disconnected()
 	s.up.Close(closeGrace)
