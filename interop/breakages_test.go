@@ -1,7 +1,9 @@
 package interop_test
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +34,7 @@ var breakages = []struct {
 	{14, "a minute of 1.3.4 on a 1.5 server", breakMinute},
 	{22, "the computer sleeps for a minute", breakSleep},
 	{23, "two clients on one guard", breakTwo},
+	{25, "an administrator edits and saves", breakAdmin},
 }
 
 // TestBreakages reproduces them with real clients on real servers.
@@ -331,4 +334,114 @@ func breakSleep(t *testing.T) {
 	if !c.Alive() {
 		t.Error("the client has ended")
 	}
+}
+
+// breakAdmin: SuperUser opens the editors of groups, access rights and bans, changes
+// something and saves, with and without guard. The server has the same after it, and
+// nothing of Sotto.
+func breakAdmin(t *testing.T) {
+	type saved struct {
+		acl   *mumblepb.ACL
+		bans  *mumblepb.BanList
+		users *mumblepb.UserList
+	}
+	edit := func(name string, guarded bool) saved {
+		server := peers.Start(t, peers.Murmur15, peers.ServerOptions{SuperUserPassword: "hall"})
+		addr := server.Addr()
+		if guarded {
+			addr = startGuard(t, "guard", addr, newSecret(t)).addr6()
+		}
+		c := peers.StartStock(t, peers.StockOptions{URL: "mumble://SuperUser:hall@" + addr + "/?version=1.2.0", Name: "SuperUser", Server: server})
+		reads(t, name, c, "Welcome message: ") // the answer to the login is here
+		adminEdits(t, c)
+		c.Stop()
+		eye := server.Admin()
+		s := saved{
+			acl:   ask(t, eye, eye.Send, &mumblepb.ACL{ChannelId: proto.Uint32(0), Query: proto.Bool(true)}),
+			bans:  ask(t, eye, eye.Send, &mumblepb.BanList{Query: proto.Bool(true)}),
+			users: ask(t, eye, eye.Send, &mumblepb.UserList{}),
+		}
+		slices.SortFunc(s.acl.Groups, func(a, b *mumblepb.ACL_ChanGroup) int { // sent in the order of a hash table
+			return strings.Compare(a.GetName(), b.GetName())
+		})
+		for _, b := range s.bans.Bans {
+			b.Start, b.Duration = nil, nil // the hour of the test
+		}
+		for _, u := range s.users.Users {
+			u.LastSeen = nil
+		}
+		server.Stop()
+		b, err := os.ReadFile(server.Database())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(b, []byte("staff")) || bytes.Contains(bytes.ToLower(b), []byte("sotto")) {
+			t.Errorf("%s: the database lacks the group, or names Sotto", name)
+		}
+		return s
+	}
+	plain, guarded := edit("without guard", false), edit("through guard", true)
+	for _, pair := range [][2]proto.Message{{plain.acl, guarded.acl}, {plain.bans, guarded.bans}, {plain.users, guarded.users}} {
+		if !proto.Equal(pair[0], pair[1]) {
+			t.Errorf("saved without guard:\n%v\nand through it:\n%v", pair[0], pair[1])
+		}
+	}
+	if len(plain.bans.Bans) != 1 || len(plain.acl.Groups) == 0 || len(plain.acl.Acls) != 4 {
+		t.Errorf("the editors changed nothing:\n%v\n%v", plain.acl, plain.bans)
+	}
+}
+
+// adminEdits clicks through the editors of 1.3.4: a new group with SuperUser in it, a
+// new rule for the root, a banned address. The places are those of its windows in the
+// screen's corner.
+func adminEdits(t *testing.T, c *peers.StockClient) {
+	t.Helper()
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	click := func(x, y int) { t.Helper(); do(c.Click("1", x, y)) }
+	keys := func(args ...string) {
+		t.Helper()
+		_, err := c.Xdotool(args...)
+		do(err)
+	}
+	write := func(x, y int, text string) { t.Helper(); click(x, y); keys("type", "--delay", "15", "--", text) }
+	pause := func() { time.Sleep(500 * time.Millisecond) } // a menu shows, or a name is asked of the server
+
+	do(c.Window("^Mumble -- "))
+	click(300, 73) // the root
+	do(c.Click("3", 300, 73))
+	pause()
+	keys("key", "e") // Edit...
+	do(c.Window("^Mumble - Edit Root$"))
+	click(156, 26) // Groups
+	write(85, 97, "staff")
+	click(200, 97) // Add
+	write(100, 398, "SuperUser")
+	click(230, 398) // Add
+	pause()
+	click(229, 26)  // ACL
+	click(356, 251) // Add
+	click(673, 390) // Ban: Deny
+	pause()
+	click(600, 492) // OK
+	pause()
+
+	do(c.Window("^Mumble -- "))
+	click(40, 12) // Server
+	pause()
+	keys("key", "b") // Ban list...
+	do(c.Window("^Ban List"))
+	write(200, 292, "192.0.2.7")
+	click(414, 292) // Mask: of an IPv4 address
+	keys("key", "--clearmodifiers", "ctrl+a")
+	keys("type", "32")
+	write(200, 327, "a test")
+	click(519, 257) // Add
+	pause()
+	click(418, 444) // OK
+	pause()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"strconv"
 	"time"
 )
 
@@ -97,6 +98,35 @@ func (c *StockClient) LogView() (string, error) {
 	return c.screen.clipboard()
 }
 
+// Window waits for a window with that title, a regular expression, and moves it to
+// the screen's corner, so that Click finds what is in it.
+func (c *StockClient) Window(title string) error {
+	c.t.Helper()
+	w, err := c.corner(title)
+	if err == nil {
+		_, err = c.screen.do("windowfocus", "--sync", w)
+	}
+	return err
+}
+
+func (c *StockClient) corner(title string) (window string, err error) {
+	var all []string
+	if !until(10*time.Second, func() bool {
+		all = c.screen.windows(title)
+		return len(all) == 1
+	}) {
+		return "", fmt.Errorf("peers: %d windows %q among %q", len(all), title, c.Titles())
+	}
+	_, err = c.screen.do("windowmove", "--sync", all[0], "0", "0")
+	return all[0], err
+}
+
+// Click presses a mouse button at a place of the screen.
+func (c *StockClient) Click(button string, x, y int) error {
+	_, err := c.screen.do("mousemove", strconv.Itoa(x), strconv.Itoa(y), "click", button)
+	return err
+}
+
 // Protocol is the line of the server's protocol version in the client's window
 // "Server information", as the person reads it: a picture, for the text of that
 // window cannot be copied. Two of them are equal when the versions are. (A 1.3
@@ -110,14 +140,8 @@ func (c *StockClient) Protocol() ([]byte, error) {
 	if err := c.screen.click(main, 51, 43); err != nil { // the letter i in the tool bar
 		return nil, err
 	}
-	var all []string
-	if !until(10*time.Second, func() bool {
-		all = c.screen.windows("^(Mumble )?Server [Ii]nformation$")
-		return len(all) == 1
-	}) {
-		return nil, fmt.Errorf("peers: %d windows of server information", len(all))
-	}
-	if _, err := c.screen.do("windowmove", "--sync", all[0], "0", "0"); err != nil {
+	window, err := c.corner("^(Mumble )?Server [Ii]nformation$")
+	if err != nil {
 		return nil, err
 	}
 	// A window is there before it is painted.
@@ -136,7 +160,7 @@ func (c *StockClient) Protocol() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return last, c.screen.keys(all[0], "Escape")
+	return last, c.screen.keys(window, "Escape")
 }
 
 // protocolLine is where Protocol looks, in a window at the screen's corner.
