@@ -60,7 +60,7 @@ cmd/sotto             edge    client headless guard events keystore stockclient 
 # tests with real peers, and a simulated network; only _test files may import these,
 # and internal/demo the malicious server
 internal/simnet       edge    envelope mumble/mumblepb mumble/voice google.golang.org/protobuf
-interop/peers         edge    mumble/control mumble/mumblepb mumble/voice mumble/crypt google.golang.org/protobuf
+interop/peers         edge    mumble/control mumble/mumblepb mumble/voice mumble/crypt google.golang.org/protobuf golang.org/x/net
 internal/vectors      edge
 internal/evilserver   edge    envelope mumble/control mumble/mumblepb mumble/voice mumble/crypt google.golang.org/protobuf
 `

@@ -27,6 +27,7 @@ var breakages = []struct {
 	what   string
 	run    func(t *testing.T)
 }{
+	{1, "a name server leads the client away", breakSRV},
 	{4, "Enter answers No to the certificate", breakNo},
 	{5, "the guard's certificate has changed", breakChanged},
 	{8, "the server hangs for 40 seconds", breakFreeze},
@@ -47,6 +48,44 @@ func TestBreakages(t *testing.T) {
 			t.Parallel()
 			b.run(t)
 		})
+	}
+}
+
+// breakSRV: a name server has a Mumble record for every host, as a hostile network's
+// may. Who tells the client 127.0.0.1 loses it to that server; [::1], which is what
+// guard says, is asked about by no client.
+func breakSRV(t *testing.T) {
+	server := peers.Start(t, peers.Murmur15, peers.ServerOptions{})
+	evil := peers.Start(t, peers.Murmur15, peers.ServerOptions{})
+	resolver := peers.StartResolver(t, "mumble.example", uint16(evil.Port()))
+	for _, client := range peers.StockKinds {
+		g := startGuard(t, "guard", server.Addr(), newSecret(t))
+		name := "alice-" + client.String()
+		start := func(addr string, at *peers.Server) *peers.StockClient {
+			return peers.StartStock(t, peers.StockOptions{Kind: client, Addr: addr, Name: name, Server: at, Resolver: resolver})
+		}
+		before := len(resolver.Asked())
+		c := start(g.addr6(), server)
+		g.joined(0)
+		for _, q := range resolver.Asked()[before:] {
+			if strings.Contains(q, "_mumble._tcp") {
+				t.Errorf("%v, told [::1], asks %s", client, q)
+			}
+		}
+		c.Stop()
+
+		before = len(resolver.Asked())
+		mark := g.mark()
+		start(g.addr(), evil).Stop()
+		if asked := resolver.Asked()[before:]; !slices.Contains(asked, "TypeSRV _mumble._tcp.127.0.0.1.") {
+			t.Errorf("%v, told 127.0.0.1, asks %q: the test of [::1] proves nothing", client, asked)
+		}
+		for _, e := range g.events()[mark:] {
+			if e.Event == "joined" {
+				t.Errorf("%v came to guard in spite of the record", client)
+			}
+		}
+		t.Logf("%v asked %q", client, resolver.Asked()[before:])
 	}
 }
 

@@ -36,6 +36,8 @@ type StockOptions struct {
 	Continuous bool
 	// TCPOnly is the client's setting "force TCP mode".
 	TCPOnly bool
+	// Resolver is the name server the client asks; nil: the machine's.
+	Resolver *Resolver
 	// KeepDialog leaves the question about the server's certificate open.
 	KeepDialog bool
 }
@@ -46,14 +48,15 @@ type StockClient struct {
 	Certificate *Certificate
 	P12         string // path of the certificate as the client keeps it: PKCS#12, no password
 
-	t      testing.TB
-	kind   StockKind
-	root   string // chroot, or ""
-	home   string // as this process sees it
-	seen   string // as the client sees it
-	screen *screen
-	card   *soundcard
-	proc   *process
+	t        testing.TB
+	kind     StockKind
+	root     string // chroot, or ""
+	home     string // as this process sees it
+	seen     string // as the client sees it
+	resolver *Resolver
+	screen   *screen
+	card     *soundcard
+	proc     *process
 }
 
 // stockStart bounds the wait for a window of the client.
@@ -73,7 +76,7 @@ const (
 // so the server is asked, if opts names one.
 func StartStock(t testing.TB, opts StockOptions) *StockClient {
 	t.Helper()
-	c := &StockClient{t: t, kind: opts.Kind, root: opts.Kind.root(t), Certificate: opts.Certificate}
+	c := &StockClient{t: t, kind: opts.Kind, root: opts.Kind.root(t), resolver: opts.Resolver, Certificate: opts.Certificate}
 	c.makeHome()
 	if c.Certificate == nil {
 		c.Certificate = NewCertificate(t, opts.Name)
@@ -132,6 +135,9 @@ func (c *StockClient) start(link string) {
 // command is the client on its own screen, with its own sound card.
 func (c *StockClient) command(link string) *exec.Cmd {
 	cmd := c.kind.command(c.t, c.root, link)
+	if c.resolver != nil {
+		cmd = c.resolver.behind(c.t, c.home, c.root, cmd.Args)
+	}
 	cmd.Env = append(stockEnv(c.seen), "DISPLAY="+c.screen.display, "PULSE_SERVER=unix:"+filepath.Join(c.seen, pulseSocket))
 	return cmd
 }
