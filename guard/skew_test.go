@@ -16,6 +16,9 @@ const (
 	mute  = "f8fffe"
 )
 
+// long are 1016 bytes: in the protobuf form a datagram of them has 1024, which is most.
+var long = strings.Repeat("aa", 1016)
+
 // skew is one line of version skew: what one leg says, and what the other leg is
 // told, in bytes; "" is nothing.
 type skew struct{ name, in, out string }
@@ -48,6 +51,8 @@ var (
 		{"empty and last: a silent frame that is last", "80 09 a000", "00 2009 2a03" + mute + "800101 0800"},
 		{"empty and not last", "80 09 00", ""},
 		{"an old codec has no form", "40 05 02aabb", ""},
+		{"the longest of which the other form fits", "80 05 83f8" + long, "00 2005 2af807" + long + "0800"},
+		{"a longer one", "80 05 83f9" + long + "aa", ""},
 	}
 	newUpLegacy = []skew{ // a client of 1.5 on a server before 1.5 is shown that: legacy
 		{"speech", "80 05 03" + mute, "80 05 03" + mute},

@@ -517,7 +517,8 @@ func (x *table) denials() {
 	gets(x, x.olga, "denial of a long text", func(m *mumblepb.PermissionDenied) bool {
 		return m.GetType() == mumblepb.PermissionDenied_TextTooLong
 	})
-	if x.kind != peers.Murmur15 {
+	if x.kind == peers.Murmur134 {
+		x.hushed()
 		return // 1.3 has no listeners
 	}
 	listen := func(r *peers.Raw, channel uint32) {
@@ -543,6 +544,39 @@ func (x *table) denials() {
 		}
 	}
 	x.dave.Join(0)
+}
+
+// hushed forbids texts. A server that passes no plugin messages then refuses guard's
+// handshake as well, of which the person knows nothing and hears nothing.
+func (x *table) hushed() {
+	const text = 0x200
+	root := func() *mumblepb.ACL {
+		acl := ask[*mumblepb.ACL](x.t, x.boss, x.boss.Send, &mumblepb.ACL{ChannelId: proto.Uint32(0), Query: proto.Bool(true)})
+		acl.Query = nil
+		return acl
+	}
+	before, hush := root(), root()
+	hush.Acls = append(hush.Acls, &mumblepb.ACL_ChanACL{
+		ApplyHere: proto.Bool(true), ApplySubs: proto.Bool(true), Inherited: proto.Bool(false), Group: proto.String("all"), Deny: proto.Uint32(text),
+	})
+	x.boss.Send(hush)
+	root() // the server has taken it in
+	tap := peers.StartTap(x.t, x.server)
+	g := startGuard(x.t, "of who may not write", tap.Addr(), newSecret(x.t))
+	hal := peers.DialRaw(x.t, g.addr(), "hal", peers.RawOptions{})
+	denial := func(m proto.Message) bool {
+		d, ok := m.(*mumblepb.PermissionDenied)
+		return ok && d.GetPermission()&text != 0
+	}
+	tap.Wait(patience, "refusal of a text of the handshake", func(f peers.TapFrame) bool {
+		return f.Dir == voice.ToClient && denial(f.Message())
+	})
+	x.settle(hal)
+	if slices.ContainsFunc(hal.All(), func(g peers.Received) bool { return denial(g.Message) }) {
+		x.t.Error("the client is told of refusals of what it did not send")
+	}
+	x.boss.Send(before)
+	hal.Close()
 }
 
 func (x *table) lists() {
