@@ -3,7 +3,7 @@
 // a running guard, on a Unix socket that only its owner can open.
 //
 // An event never holds a key, a secret, what somebody said, or a full network
-// address. Texts of chat are in it only where the command exists to show them.
+// address but that which the user typed. Texts of chat are in it only where the command exists to show them.
 package events
 
 import (
@@ -39,6 +39,7 @@ type Event struct {
 	Suite       string    `json:"suite,omitempty"`
 	PostQuantum *bool     `json:"post_quantum,omitempty"`
 	Members     []string  `json:"members,omitempty"`
+	Target      string    `json:"target,omitempty"` // the server as the user typed it
 }
 
 // Line is the event as one line of JSON, with its end. Whoever looks at it in a

@@ -3,22 +3,21 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log/slog"
+	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sotto-voip/sotto/client"
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/events"
-	"github.com/sotto-voip/sotto/guard"
 	"github.com/sotto-voip/sotto/headless"
 	"github.com/sotto-voip/sotto/keystore"
+	"github.com/sotto-voip/sotto/stockclient"
 )
 
 const defaultPolicy = "prefer"
@@ -29,6 +28,7 @@ type guardFlags struct {
 	secret  secretFlags
 	with    []string
 	proxy   proxyFlag
+	open    openFlags
 	json    bool
 	verbose bool
 }
@@ -36,21 +36,26 @@ type guardFlags struct {
 func (a *app) guardCommand() *cobra.Command {
 	var f guardFlags
 	c := &cobra.Command{
-		Use:   "guard HOST[:PORT]",
+		Use:   "guard HOST[:PORT]...",
 		Short: "Stand between the Mumble client and a server, and encrypt",
 		Long: "Listens on this machine for your Mumble client, connects to the server for it, and encrypts\n" +
 			"voice, text, whispers and position. Guards that meet in a channel agree on keys by themselves.\n" +
 			"With a secret that you and your friends agreed on elsewhere (--secret-file, SOTTO_SECRET, or\n" +
 			"--ask-secret, without echo) that secret protects alone, or with --secret-mode groups is mixed\n" +
-			"into the agreed keys.",
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.guard(cmd, f, args[0]) },
+			"into the agreed keys.\n" +
+			"Several servers get a listener each, with a port of its own that is kept; one that fails does not\n" +
+			"stop the others.\n" +
+			"On a terminal guard asks once whether to use the certificate of your Mumble, so that servers know\n" +
+			"you by it. If your Mumble goes through a proxy, guard connects only when --proxy says how.",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.guard(cmd, f, args) },
 	}
-	c.Flags().StringVar(&f.listen, "listen", "", "`PORT` or ADDR:PORT to listen on; loopback only (default: a port kept for this server)")
+	c.Flags().StringVar(&f.listen, "listen", "", "`PORT` or ADDR:PORT to listen on, for one server; loopback only (default: a port kept for each server)")
 	c.Flags().StringVar(&f.policy, "policy", defaultPolicy, "prefer, require or off; off encrypts nothing")
 	f.secret.register(c)
 	c.Flags().StringSliceVar(&f.with, "with", nil, "`NAME` of somebody who must hold the secret before anything leaves (repeatable)")
 	f.proxy.register(c)
+	f.open.register(c)
 	c.Flags().String("accept-certificate", "", "accept the server's new certificate with this SHA-256 `FINGERPRINT`")
 	c.Flags().String("accept-client", "", "let the Mumble client with this certificate, SHA-256 `FINGERPRINT`, use this guard from now on")
 	c.Flags().BoolVar(&f.json, "json", false, "print events as JSON lines on standard output")
@@ -58,91 +63,105 @@ func (a *app) guardCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) guard(cmd *cobra.Command, f guardFlags, target string) error {
-	host, port, err := splitServer(target)
-	if err != nil {
-		return usageError{err}
-	}
-	accept, err := fingerprintFlag(cmd, "accept-certificate")
-	if err != nil {
-		return usageError{err}
-	}
-	acceptOwn, err := fingerprintFlag(cmd, "accept-client")
-	if err != nil {
-		return usageError{err}
-	}
-	policy, err := e2ee.ParsePolicy(f.policy)
-	if err != nil {
-		return usageError{err}
-	}
-	network, err := f.proxy.network()
+// guard stands between the stock client and each of the targets until the command
+// is ended.
+func (a *app) guard(cmd *cobra.Command, f guardFlags, targets []string) error {
+	o, err := a.order(cmd, f, targets)
 	if err != nil {
 		return err
 	}
-	store, server, err := a.open(host, port)
-	if err != nil {
-		return err
-	}
-	listen, kept, err := listenOn(f.listen, server)
-	if err != nil {
-		return usageError{err}
-	}
-	if policy == e2ee.PolicyOff {
-		if err := f.secret.without("--policy off"); err != nil {
+	found := a.stock()
+	if !f.proxy.given() {
+		if err := proxyTrouble(found); err != nil {
 			return err
 		}
 	}
-	secret, groups, err := f.secret.read(cmd.Context(), policy)
+	if o.net, err = f.proxy.network(); err != nil {
+		return err
+	}
+	if o.store, err = a.store(); err != nil {
+		return err
+	}
+	if o.secret, o.groups, err = f.secret.read(cmd.Context(), o.policy); err != nil {
+		return err
+	}
+	if _, err := o.store.Identity(); err != nil {
+		return err
+	}
+	o.found, o.hide = found, hides(found)
+	cert, err := certificateOf(found)
 	if err != nil {
+		fmt.Fprintln(cmd.ErrOrStderr(), "sotto: hint: the certificate of your Mumble cannot be used:", oneLine(sentence(err)))
+	}
+	if err := adopt(cmd.Context(), o.store, cert, onTerminal() && !f.json, cmd.ErrOrStderr()); err != nil {
 		return err
 	}
-	if _, err := store.Identity(); err != nil {
-		return err
+	if len(o.posts) == 1 {
+		return a.stand(cmd.Context(), o, o.posts[0])
 	}
-	out := newReporter(f.json, cmd.OutOrStdout(), cmd.ErrOrStderr())
-	level := slog.LevelWarn
-	if f.verbose {
-		level = slog.LevelDebug
-	}
-	cfg := guard.Config{
-		Address: net.JoinHostPort(host, strconv.Itoa(int(port))), SRV: !portTyped(target), Net: network, Listen: listen,
-		Policy: policy, Secret: secret, GroupSecret: groups, Named: f.with, Store: store, Server: server,
-		Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})),
-		Events: func(e events.Event) {
-			if e.Event != "rejected" { // else the server's own words
-				e.Reason = headless.Sentence(e.Reason)
+	return a.standAll(cmd.Context(), o)
+}
+
+// order is what all guards of one command share, and the list of them.
+type order struct {
+	flags    guardFlags
+	policy   e2ee.Policy
+	secret   string
+	groups   bool
+	accept   *[32]byte // certificate of the server
+	client   *[32]byte // certificate of the stock client
+	net      client.Net
+	store    *keystore.Store
+	found    []stockclient.Client
+	hide     bool
+	posts    []*post
+	out, err io.Writer // of the command
+}
+
+// order reads the command line. Whatever is wrong with it is a usage error, and
+// nothing was touched.
+func (a *app) order(cmd *cobra.Command, f guardFlags, targets []string) (*order, error) {
+	o := &order{flags: f, out: &oneWriter{w: cmd.OutOrStdout()}, err: &oneWriter{w: cmd.ErrOrStderr()}}
+	for _, target := range targets {
+		p, err := newPost(target)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		p.alone = len(targets) == 1
+		for _, other := range o.posts {
+			if strings.EqualFold(other.address, p.address) {
+				return nil, usageError{fmt.Errorf("%s is named twice", p.target)}
 			}
-			out.event(e, a.describe(e, f, target))
-		},
-		Accept: accept, AcceptClient: acceptOwn,
+		}
+		o.posts = append(o.posts, p)
 	}
-	g, err := guard.New(cfg)
-	if kept && errors.Is(err, syscall.EADDRINUSE) {
-		return hinted{err, "another guard for this server may be running; stop it, or choose a port with --listen PORT"}
+	var err error
+	if o.accept, err = fingerprintFlag(cmd, "accept-certificate"); err != nil {
+		return nil, usageError{err}
 	}
-	if err != nil {
-		return err
+	if o.client, err = fingerprintFlag(cmd, "accept-client"); err != nil {
+		return nil, usageError{err}
 	}
-	defer g.Close()
-	if err := g.Check(cmd.Context()); err != nil {
-		return a.changed(about(cfg.Address, err), f, target)
+	if o.policy, err = e2ee.ParsePolicy(f.policy); err != nil {
+		return nil, usageError{err}
 	}
-	if f.listen == "" && !kept {
-		if err := server.SetPort(g.Port()); err != nil {
-			return err
+	if f.listen != "" {
+		if len(targets) > 1 {
+			return nil, usageError{errors.New("--listen names one port, and there are several servers")}
+		}
+		if _, err := a.listenOn(f.listen, 0); err != nil {
+			return nil, usageError{err}
 		}
 	}
-	out.feed, err = events.Serve(filepath.Join(store.Path(), fmt.Sprintf("guard-%d.sock", g.Port())))
-	if err != nil {
-		// Only watching programs need it.
-		cfg.Log.Warn("no event socket", "error", err)
-	} else {
-		defer out.feed.Close()
+	if err := f.open.check(len(targets)); err != nil {
+		return nil, usageError{err}
 	}
-	if !f.json {
-		a.intro(cmd, target, g, policy)
+	if o.policy == e2ee.PolicyOff {
+		if err := f.secret.without("--policy off"); err != nil {
+			return nil, err
+		}
 	}
-	return g.Run(cmd.Context())
+	return o, nil
 }
 
 // fingerprintFlag reads a flag that holds a fingerprint; nil: it was not given.
@@ -158,15 +177,6 @@ func fingerprintFlag(cmd *cobra.Command, name string) (*[32]byte, error) {
 		return nil, fmt.Errorf("--%s: %w", name, err)
 	}
 	return &sum, nil
-}
-
-func (a *app) intro(cmd *cobra.Command, target string, g *guard.Guard, policy e2ee.Policy) {
-	w := cmd.ErrOrStderr()
-	fmt.Fprintf(w, "Guarding %s. Connect your Mumble client to  mumble://[::1]:%d/?version=1.2.0  (address ::1, port %d).\n", target, g.Port(), g.Port())
-	fmt.Fprintf(w, "It will ask about a certificate. Compare SHA-1 %s and accept it once.\n", sha1Of(g.Certificate()))
-	if policy == e2ee.PolicyOff {
-		fmt.Fprintln(w, "Policy is off: nothing is encrypted.")
-	}
 }
 
 // describe words an event of the guard for target for a person's terminal.
@@ -263,47 +273,36 @@ func validHost(host string) bool {
 	return len(host) <= 253
 }
 
-// listenOn turns --listen, or the port kept for this server, into addresses.
-// Both loopback families are served: clients are told [::1], because for
+// listenOn turns --listen, or else the port kept for a server, 0 for none, into
+// addresses. Both loopback families are served: clients are told [::1], because for
 // 127.0.0.1 a stock client follows SRV records and can be led past guard.
-func listenOn(flag string, server *keystore.Server) (addrs []string, kept bool, err error) {
-	port := uint64(0)
-	switch {
-	case flag == "":
-		p, ok, err := server.Port()
-		if err != nil {
-			return nil, false, err
+func (a *app) listenOn(flag string, kept uint16) ([]string, error) {
+	port := strconv.Itoa(int(kept))
+	if flag != "" {
+		if n, err := strconv.ParseUint(flag, 10, 16); err == nil {
+			port = strconv.FormatUint(n, 10)
+		} else {
+			return loopbackOnly(flag)
 		}
-		port, kept = uint64(p), ok
-	default:
-		if port, err = strconv.ParseUint(flag, 10, 16); err == nil {
-			break
-		}
-		host, p, err := net.SplitHostPort(flag)
-		if err == nil {
-			_, err = strconv.ParseUint(p, 10, 16)
-		}
-		if err != nil {
-			return nil, false, fmt.Errorf("--listen %q is neither a port nor ADDR:PORT", flag)
-		}
-		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-			return nil, false, fmt.Errorf("--listen %s: only loopback addresses are allowed", flag)
-		}
-		return []string{flag}, false, nil
 	}
-	p := strconv.FormatUint(port, 10)
-	addrs = []string{net.JoinHostPort("127.0.0.1", p)}
-	if hasIPv6Loopback() {
-		addrs = append([]string{net.JoinHostPort("::1", p)}, addrs...)
+	addrs := []string{net.JoinHostPort("127.0.0.1", port)}
+	if a.ipv6() {
+		addrs = append([]string{net.JoinHostPort("::1", port)}, addrs...)
 	}
-	return addrs, kept, nil
+	return addrs, nil
 }
 
-func hasIPv6Loopback() bool {
-	l, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
-		return false
+// loopbackOnly reads ADDR:PORT of --listen.
+func loopbackOnly(flag string) ([]string, error) {
+	host, port, err := net.SplitHostPort(flag)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
 	}
-	l.Close()
-	return true
+	if err != nil {
+		return nil, fmt.Errorf("--listen %q is neither a port nor ADDR:PORT", flag)
+	}
+	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+		return nil, fmt.Errorf("--listen %s: only loopback addresses are allowed, for between your Mumble and guard nothing is end-to-end encrypted", flag)
+	}
+	return []string{flag}, nil
 }

@@ -44,6 +44,7 @@ func (a *app) guardLine(f guardFlags, flag, fingerprint, target string) string {
 		add("with", name)
 	}
 	add("proxy", f.proxy.shown())
+	words = append(words, f.open.words()...)
 	if f.json {
 		words = append(words, "--json")
 	}

@@ -22,15 +22,30 @@ func (a *app) identityCommand() *cobra.Command {
 		Use: "identity", Short: "Who I am", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	var found bool
+	take := &cobra.Command{
+		Use: "import-mumble FILE.p12 | --found", Short: "Use the certificate of your Mumble client, so that servers know you by it",
+		Long: "Mumble keeps its certificate in its settings, where --found takes it from, and in a file that\n" +
+			"Certificate Wizard -> Export makes. With it, guard and the headless clients are the same registered\n" +
+			"user as your Mumble client.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if found {
+				return cobra.NoArgs(cmd, args)
+			}
+			return cobra.ExactArgs(1)(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if found {
+				return a.importFound(cmd)
+			}
+			return a.importMumble(cmd, args[0])
+		},
+	}
+	take.Flags().BoolVar(&found, "found", false, "import it from the settings of the Mumble client on this computer")
 	c.AddCommand(&cobra.Command{
 		Use: "show", Short: "Show the public key and the certificates", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.showIdentity(cmd) },
-	}, &cobra.Command{
-		Use: "import-mumble FILE.p12", Short: "Use the certificate of your Mumble client, so that servers know you by it", Args: cobra.ExactArgs(1),
-		Long: "Mumble keeps its certificate in a file that Certificate Wizard -> Export makes. With it, guard and the\n" +
-			"headless clients are the same registered user as your Mumble client.",
-		RunE: func(cmd *cobra.Command, args []string) error { return a.importMumble(cmd, args[0]) },
-	})
+	}, take)
 	return c
 }
 
@@ -86,11 +101,37 @@ func (a *app) importMumble(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return about(path, err)
 	}
+	sayImported(cmd, imported)
+	return nil
+}
+
+// importFound imports what the stock client of this user has.
+func (a *app) importFound(cmd *cobra.Command) error {
+	cert, err := certificateOf(a.stock())
+	if err != nil {
+		return about("the certificate of your Mumble", err)
+	}
+	if cert == nil {
+		return hinted{errors.New("no certificate of a Mumble client is found here"),
+			"export it in Mumble: Configure, Certificate Wizard, Export; then: sotto identity import-mumble FILE.p12"}
+	}
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	imported, err := store.ImportMumble(cert.client.Certificate, "")
+	if err != nil {
+		return err
+	}
+	sayImported(cmd, imported)
+	return nil
+}
+
+func sayImported(cmd *cobra.Command, imported *keystore.Imported) {
 	fmt.Fprintf(cmd.OutOrStdout(), "imported the certificate of %q (SHA-1 %s)\n", imported.Name, imported.Hash)
 	if imported.Expired {
 		fmt.Fprintf(cmd.ErrOrStderr(), "sotto: hint: it expired on %s; servers may refuse it\n", imported.NotAfter.Format(time.DateOnly))
 	}
-	return nil
 }
 
 // sha1Of is how Mumble shows certificates: SHA-1 in hex pairs.

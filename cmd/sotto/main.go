@@ -41,10 +41,11 @@ func run() int {
 // app is what all commands share.
 type app struct {
 	state string // --state
+	machine
 }
 
 func newRoot() *cobra.Command {
-	a := &app{}
+	a := &app{machine: thisMachine}
 	root := &cobra.Command{
 		Use:           "sotto",
 		Short:         "End-to-end encryption for Mumble, with the client and the server you already have",
@@ -58,7 +59,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		a.guardCommand(), a.playCommand(), a.recordCommand(), a.chatCommand(),
-		a.statusCommand(), a.identityCommand(), secretCommand(), demoCommand(), versionCommand(),
+		a.statusCommand(), a.doctorCommand(), a.identityCommand(), secretCommand(), demoCommand(), versionCommand(),
 	)
 	// Cobra would add its own commands later, past what follows.
 	root.InitDefaultHelpCmd()

@@ -4,13 +4,11 @@ import (
 	"errors"
 	"net"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/sotto-voip/sotto/keystore"
 	"github.com/sotto-voip/sotto/mumble/control"
 )
 
@@ -225,62 +223,49 @@ func TestParseVersion(t *testing.T) {
 }
 
 func TestListenOn(t *testing.T) {
-	store, err := keystore.Open(filepath.Join(t.TempDir(), "state"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	fresh, err := store.Server("fresh.example", 64738)
-	if err != nil {
-		t.Fatal(err)
-	}
-	known, err := store.Server("known.example", 64738)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := known.SetPort(5555); err != nil {
-		t.Fatal(err)
-	}
-	both := func(port string) []string {
-		if hasIPv6Loopback() {
-			return []string{"[::1]:" + port, "127.0.0.1:" + port}
+	for _, six := range []bool{true, false} {
+		a := &app{machine: machine{ipv6: func() bool { return six }}}
+		both := func(port string) []string {
+			if six {
+				return []string{"[::1]:" + port, "127.0.0.1:" + port}
+			}
+			return []string{"127.0.0.1:" + port}
 		}
-		return []string{"127.0.0.1:" + port}
-	}
-	for _, tt := range []struct {
-		flag   string
-		server *keystore.Server
-		want   []string // nil: refused
-		kept   bool
-	}{
-		{"", fresh, both("0"), false},
-		{"", known, both("5555"), true},
-		{"0", known, both("0"), false},
-		{"7000", known, both("7000"), false},
-		{"127.0.0.1:7000", known, []string{"127.0.0.1:7000"}, false},
-		{"127.3.2.1:0", fresh, []string{"127.3.2.1:0"}, false},
-		{"[::1]:7000", fresh, []string{"[::1]:7000"}, false},
-		{"0.0.0.0:7000", fresh, nil, false},
-		{"[::]:7000", fresh, nil, false},
-		{":7000", fresh, nil, false},
-		{"192.0.2.1:7000", fresh, nil, false},
-		{"[::ffff:192.0.2.1]:7000", fresh, nil, false},
-		{"localhost:7000", fresh, nil, false}, // a name is what somebody else says it is
-		{"example.org:7000", fresh, nil, false},
-		{"127.0.0.1", fresh, nil, false},
-		{"::1", fresh, nil, false},
-		{"127.0.0.1:", fresh, nil, false},
-		{"127.0.0.1:http", fresh, nil, false},
-		{"127.0.0.1:65536", fresh, nil, false},
-		{"65536", fresh, nil, false},
-		{"-1", fresh, nil, false},
-		{"x", fresh, nil, false},
-	} {
-		got, kept, err := listenOn(tt.flag, tt.server)
-		if !slices.Equal(got, tt.want) || kept != tt.kept || (err == nil) != (tt.want != nil) {
-			t.Errorf("%q: %q, %v, %v; want %q, %v", tt.flag, got, kept, err, tt.want, tt.kept)
-		}
-		if err != nil && errors.Unwrap(err) == nil && !strings.HasPrefix(err.Error(), "--listen ") {
-			t.Errorf("%q: %v does not name the flag", tt.flag, err)
+		for _, tt := range []struct {
+			flag string
+			kept uint16
+			want []string // nil: refused
+		}{
+			{"", 0, both("0")},
+			{"", 5555, both("5555")},
+			{"0", 5555, both("0")},
+			{"7000", 5555, both("7000")},
+			{"127.0.0.1:7000", 5555, []string{"127.0.0.1:7000"}},
+			{"127.3.2.1:0", 0, []string{"127.3.2.1:0"}},
+			{"[::1]:7000", 0, []string{"[::1]:7000"}},
+			{"0.0.0.0:7000", 0, nil},
+			{"[::]:7000", 0, nil},
+			{":7000", 0, nil},
+			{"192.0.2.1:7000", 0, nil},
+			{"[::ffff:192.0.2.1]:7000", 0, nil},
+			{"localhost:7000", 0, nil}, // a name is what somebody else says it is
+			{"example.org:7000", 0, nil},
+			{"127.0.0.1", 0, nil},
+			{"::1", 0, nil},
+			{"127.0.0.1:", 0, nil},
+			{"127.0.0.1:http", 0, nil},
+			{"127.0.0.1:65536", 0, nil},
+			{"65536", 0, nil},
+			{"-1", 0, nil},
+			{"x", 0, nil},
+		} {
+			got, err := a.listenOn(tt.flag, tt.kept)
+			if !slices.Equal(got, tt.want) || (err == nil) != (tt.want != nil) {
+				t.Errorf("%q, IPv6 %v: %q, %v; want %q", tt.flag, six, got, err, tt.want)
+			}
+			if err != nil && errors.Unwrap(err) == nil && !strings.HasPrefix(err.Error(), "--listen ") {
+				t.Errorf("%q: %v does not name the flag", tt.flag, err)
+			}
 		}
 	}
 }

@@ -20,6 +20,10 @@ func (f *proxyFlag) register(c *cobra.Command) {
 		"http://[USER:PASSWORD@]HOST:PORT, or none; voice goes by TCP then (default: SOTTO_PROXY, or none)")
 }
 
+// given reports whether anybody said how to reach the server, none included. It is
+// to be asked before network.
+func (f *proxyFlag) given() bool { return f.url != "" || os.Getenv("SOTTO_PROXY") != "" }
+
 // network is the way to the server that the flag asks for.
 func (f *proxyFlag) network() (client.Net, error) {
 	given, name := f.url, "--proxy"

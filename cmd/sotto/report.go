@@ -116,6 +116,7 @@ type reporter struct {
 	state io.Writer                 // for the line of the state; nil: human
 	words func(client.Event) string // headless.Describe or DescribePlain
 	feed  *events.Feed
+	adorn func(events.Event, string) (events.Event, string) // adds to an event and its line; nil: nothing
 }
 
 func newReporter(asJSON bool, out, human io.Writer) *reporter {
@@ -130,6 +131,9 @@ func newReporter(asJSON bool, out, human io.Writer) *reporter {
 func (r *reporter) event(e events.Event, line string) {
 	if e.Time.IsZero() {
 		e.Time = time.Now().UTC()
+	}
+	if r.adorn != nil {
+		e, line = r.adorn(e, line)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -34,7 +34,10 @@ import (
 var secrets = []string{"hunter2", "correct horse battery"}
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"sotto": func() { os.Exit(run()) }})
+	testscript.Main(m, map[string]func(){"sotto": func() {
+		thisMachine = scriptMachine(os.Getenv)
+		os.Exit(run())
+	}})
 }
 
 // TestScript runs the promises of the command line that need no Mumble server.
@@ -44,12 +47,20 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "config"))
+			e.Setenv("SOTTO_TEST_DNS", "none")
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // else each command sleeps a second
 			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "ipv6" {
+				return hasIPv6Loopback(), nil
+			}
+			return false, errors.New("unknown condition " + cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fails": fails, "mode": mode, "p12": makeP12, "busy": busy, "server": startServer, "recert": recert,
 			"keepport": keepPort, "listening": listening, "differ": differ, "long": long,
+			"settings": writeSettings, "guards": guards, "appears": appears, "untouched": untouched, "fails2": failsAll,
 		},
 	})
 }
@@ -182,8 +193,9 @@ func keepPort(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(server.SetPort(uint16(own)))
 }
 
-// certificates of the servers of all scripts, by address.
-var certificates sync.Map
+// certificates of the servers of all scripts, and how many connections each got, by
+// address.
+var certificates, connections sync.Map
 
 // startServer starts something that completes TLS and then is silent, which is
 // all that a guard wants of a server before its client comes: server VAR
@@ -193,6 +205,8 @@ func startServer(ts *testscript.TestScript, _ bool, args []string) {
 	cert := new(atomic.Pointer[tls.Certificate])
 	cert.Store(newCertificate(ts))
 	certificates.Store(l.Addr().String(), cert)
+	count := new(atomic.Int64)
+	connections.Store(l.Addr().String(), count)
 	conf := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert.Load(), nil }}
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -201,6 +215,7 @@ func startServer(ts *testscript.TestScript, _ bool, args []string) {
 			if err != nil {
 				return
 			}
+			count.Add(1)
 			wg.Go(func() {
 				defer c.Close()
 				c.SetDeadline(time.Now().Add(time.Minute))

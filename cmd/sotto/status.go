@@ -50,6 +50,7 @@ func (a *app) statusCommand() *cobra.Command {
 // standing is where one guard stands.
 type standing struct {
 	Port      int      `json:"port"`
+	Target    string   `json:"target,omitempty"`  // the server as the user typed it
 	Server    string   `json:"server,omitempty"`  // Mumble version of the server it is connected to
 	Connected bool     `json:"connected"`         // a client is logged in through it
 	State     string   `json:"state,omitempty"`   // of the gate
@@ -68,18 +69,12 @@ func (a *app) status(cmd *cobra.Command, asJSON, require bool) error {
 	if err != nil {
 		return err
 	}
-	sockets, err := filepath.Glob(filepath.Join(dir, "guard-*.sock"))
+	guards, err := running(dir)
 	if err != nil {
 		return err
 	}
-	slices.Sort(sockets)
-	running, private := 0, true
-	for _, path := range sockets {
-		s, err := ask(path)
-		if err != nil {
-			continue // a guard that died has left it behind
-		}
-		running++
+	private := true
+	for _, s := range guards {
 		private = private && s.Encrypted
 		if asJSON {
 			b, err := json.Marshal(s)
@@ -88,16 +83,36 @@ func (a *app) status(cmd *cobra.Command, asJSON, require bool) error {
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s\n", b)
 		} else {
-			fmt.Fprintln(cmd.OutOrStdout(), headless.Printable(s.line()))
+			line := s.line()
+			if len(guards) > 1 && s.Target != "" {
+				line = s.Target + ", " + line
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), headless.Printable(line))
 		}
 	}
-	if running == 0 && !asJSON {
+	if len(guards) == 0 && !asJSON {
 		fmt.Fprintln(cmd.OutOrStdout(), "No guard is running.")
 	}
-	if require && (running == 0 || !private) {
+	if require && (len(guards) == 0 || !private) {
 		return notPrivate(errors.New("not private"))
 	}
 	return nil
+}
+
+// running asks all guards on a state directory where they stand.
+func running(dir string) ([]standing, error) {
+	sockets, err := filepath.Glob(filepath.Join(dir, "guard-*.sock"))
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(sockets)
+	var guards []standing
+	for _, path := range sockets {
+		if s, err := ask(path); err == nil { // else a guard that died has left it behind
+			guards = append(guards, s)
+		}
+	}
+	return guards, nil
 }
 
 // ask reads what a guard says to who connects to its socket.
@@ -132,6 +147,8 @@ func ask(path string) (standing, error) {
 // take adds one event to the picture.
 func (s *standing) take(e events.Event) {
 	switch e.Event {
+	case "listening":
+		s.Target = e.Target
 	case "connected":
 		s.Server = e.Server
 	case "joined":

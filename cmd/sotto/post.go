@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/events"
+	"github.com/sotto-voip/sotto/guard"
+	"github.com/sotto-voip/sotto/headless"
+	"github.com/sotto-voip/sotto/keystore"
+)
+
+// post is one guard: for one server, on one port.
+type post struct {
+	target  string // as typed
+	host    string
+	port    uint16
+	address string // HOST:PORT
+	alone   bool   // it is the only one of its command, whose lines need not name it
+}
+
+func newPost(target string) (*post, error) {
+	host, port, err := splitServer(target)
+	if err != nil {
+		return nil, err
+	}
+	return &post{target: target, host: host, port: port, address: net.JoinHostPort(host, strconv.Itoa(int(port)))}, nil
+}
+
+// says puts the name of the server before a line where there are several.
+func (p *post) says(line string) string {
+	if p.alone || line == "" {
+		return line
+	}
+	return p.target + ": " + line
+}
+
+// reporter is where the events of this guard go.
+func (p *post) reporter(a *app, o *order) *reporter {
+	out := newReporter(o.flags.json, o.out, o.err)
+	out.adorn = func(e events.Event, line string) (events.Event, string) {
+		if !p.alone || e.Event == "listening" {
+			e.Target = p.target
+		}
+		return e, p.says(line)
+	}
+	return out
+}
+
+// stand runs one guard until ctx ends.
+func (a *app) stand(ctx context.Context, o *order, p *post) error {
+	server, err := o.store.Server(p.host, p.port)
+	if err != nil {
+		return err
+	}
+	port, kept, err := server.Port()
+	if err != nil {
+		return err
+	}
+	kept = kept && o.flags.listen == ""
+	listen, err := a.listenOn(o.flags.listen, port)
+	if err != nil {
+		return usageError{err}
+	}
+	at, _, _ := net.SplitHostPort(listen[0]) // what the client is told
+	if err := a.ledAway(ctx, at); err != nil {
+		return err
+	}
+	enrolled, err := enrol(server, o.found)
+	if err != nil {
+		return err
+	}
+	out := p.reporter(a, o)
+	cfg := p.config(a, o, server, out)
+	cfg.Listen = listen
+	g, err := guard.New(cfg)
+	if kept && errors.Is(err, syscall.EADDRINUSE) {
+		return hinted{err, "another guard for this server may be running; stop it, or choose a port with --listen PORT"}
+	}
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	if err := g.Check(ctx); err != nil {
+		return a.changed(about(p.address, err), o.flags, p.target)
+	}
+	if o.flags.listen == "" && !kept {
+		if err := server.SetPort(g.Port()); err != nil {
+			return err
+		}
+	}
+	sayEnrolled(out, enrolled) // not on the socket, which begins with where things stand
+	out.feed, err = events.Serve(filepath.Join(o.store.Path(), fmt.Sprintf("guard-%d.sock", g.Port())))
+	if err != nil {
+		// Only watching programs need it.
+		cfg.Log.Warn("no event socket", "error", err)
+	} else {
+		defer out.feed.Close()
+	}
+	if !o.flags.json {
+		p.intro(o, g, at)
+	}
+	if o.flags.open.open {
+		visit := a.openClient(ctx, o, p, g, at, out)
+		defer visit()
+	}
+	return g.Run(ctx)
+}
+
+// config is what guard is told about one server.
+func (p *post) config(a *app, o *order, server *keystore.Server, out *reporter) guard.Config {
+	level := slog.LevelWarn
+	if o.flags.verbose {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(o.err, &slog.HandlerOptions{Level: level}))
+	if !p.alone {
+		log = log.With("server", p.target)
+	}
+	return guard.Config{
+		Address: p.address, SRV: !portTyped(p.target), Net: o.net,
+		Policy: o.policy, Secret: o.secret, GroupSecret: o.groups, Named: o.flags.with,
+		Store: o.store, Server: server, HideCertificate: o.hide, Log: log,
+		Events: func(e events.Event) {
+			if e.Event != "rejected" { // else the server's own words
+				e.Reason = headless.Sentence(e.Reason)
+			}
+			out.event(e, a.describe(e, o.flags, p.target))
+		},
+		Accept: o.accept, AcceptClient: o.client,
+	}
+}
+
+// ledAway is the error of a guard that can only be reached at a name for which DNS
+// leads the stock client elsewhere.
+func (a *app) ledAway(ctx context.Context, at string) error {
+	if ip := net.ParseIP(at); ip == nil || ip.To4() == nil {
+		return nil // it asks nothing about IPv6 addresses
+	}
+	if found := a.loopbackRecord(ctx, at); found.target != "" {
+		return hinted{fmt.Errorf("DNS leads Mumble to %s when it is told to connect to this computer, past Sotto", found.target),
+			"enable IPv6 on the loopback interface, or use another DNS server; and ask who runs this one"}
+	}
+	return nil
+}
+
+// intro says where the stock client has to connect.
+func (p *post) intro(o *order, g *guard.Guard, at string) {
+	fmt.Fprintf(o.err, "Guarding %s. Connect your Mumble client to  mumble://%s/?version=1.2.0  (address %s, port %d).\n",
+		p.target, net.JoinHostPort(at, strconv.Itoa(int(g.Port()))), at, g.Port())
+	fmt.Fprintln(o.err, p.says(fmt.Sprintf("It will ask about a certificate. Compare SHA-1 %s and accept it once.", sha1Of(g.Certificate()))))
+	if o.policy == e2ee.PolicyOff {
+		fmt.Fprintln(o.err, p.says("Policy is off: nothing is encrypted."))
+	}
+}
+
+// standAll runs all guards of an order. One that fails is said and does not stop the
+// others; when none is left, that is an error.
+func (a *app) standAll(ctx context.Context, o *order) error {
+	failures := make([]error, len(o.posts))
+	var wg sync.WaitGroup
+	for i, p := range o.posts {
+		wg.Go(func() {
+			err := a.stand(ctx, o, p)
+			if err == nil {
+				return
+			}
+			failures[i] = err
+			var l labelled
+			if !errors.As(err, &l) {
+				err = about(p.target, err)
+			}
+			if ctx.Err() == nil {
+				report(o.err, err)
+				p.reporter(a, o).event(events.Event{Event: "server_failed", Reason: sentence(err)}, "")
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range failures {
+		if err == nil {
+			return nil
+		}
+	}
+	return coded{errors.New("no server is guarded"), exitCode(failures[0])}
+}
+
+// oneWriter lets several guards write to one stream, a line at a time.
+type oneWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (o *oneWriter) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(b)
+}
