@@ -103,6 +103,9 @@ func adopt(ctx context.Context, store *keystore.Store, cert *certificate, ask bo
 		return nil
 	}
 	yes, err := askYes(ctx, fmt.Sprintf("Your Mumble: %s, certificate %q - use it here? [Y/n] ", named(cert.client), cert.Name))
+	if errors.Is(err, io.EOF) {
+		return nil // no answer: another time
+	}
 	if err != nil {
 		return err
 	}
@@ -155,51 +158,36 @@ func onTerminal() bool {
 	return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))
 }
 
-// askYes asks a question on the terminal; Enter means yes. The end of the input
-// means no.
+// askYes asks a question on the terminal until the answer is yes or no; Enter means
+// yes. The end of the input is io.EOF.
 func askYes(ctx context.Context, question string) (bool, error) {
-	lines := make(chan string)
-	go func() {
-		defer close(lines)
-		in := bufio.NewReader(io.LimitReader(os.Stdin, 4096))
-		for {
-			line, err := in.ReadString('\n')
-			if err != nil {
-				return
-			}
-			select {
-			case lines <- strings.ToLower(strings.TrimSpace(line)):
-			case <-ctx.Done():
-				return // the read ends with the program
-			}
-			if l := strings.ToLower(strings.TrimSpace(line)); decides(l) {
-				return
-			}
-		}
-	}()
+	in := bufio.NewReader(io.LimitReader(os.Stdin, 4096))
+	type answer struct {
+		line string
+		err  error
+	}
+	answers := make(chan answer, 1)
 	for {
 		fmt.Fprint(os.Stderr, headless.Printable(question))
+		go func() {
+			line, err := in.ReadString('\n')
+			answers <- answer{strings.ToLower(strings.TrimSpace(line)), err}
+		}()
 		select {
-		case line, ok := <-lines:
-			if !ok {
+		case a := <-answers:
+			if a.err != nil {
 				fmt.Fprintln(os.Stderr)
+				return false, a.err
+			}
+			switch a.line {
+			case "", "y", "yes":
+				return true, nil
+			case "n", "no":
 				return false, nil
 			}
-			if decides(line) {
-				return line == "" || line[0] == 'y', nil
-			}
-		case <-ctx.Done():
+		case <-ctx.Done(): // the read ends with the program
 			fmt.Fprintln(os.Stderr)
 			return false, errors.New("interrupted")
 		}
 	}
-}
-
-// decides reports whether a typed line, in lower case, is a yes or a no.
-func decides(line string) bool {
-	switch line {
-	case "", "y", "yes", "n", "no":
-		return true
-	}
-	return false
 }

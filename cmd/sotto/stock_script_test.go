@@ -172,3 +172,10 @@ func failsAll(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%v, want exit code %s", err, args[0])
 	}
 }
+
+// resolverAt is Go's own resolver with a server of its own.
+func resolverAt(address string) *net.Resolver {
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", address)
+	}}
+}
