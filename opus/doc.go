@@ -21,7 +21,9 @@
 // firewall in front of a stock client: what it lets pass has the shape of a
 // packet that such a client can decode.
 //
-// The package does not decode, encode, merge or split audio, and does not read
+// Split (split.go) cuts a packet that is too long into its frames.
+//
+// The package does not decode, encode or merge audio, and does not read
 // the self-delimiting form of RFC 6716 appendix B. Functions neither keep nor
 // change their arguments and may be called concurrently.
 package opus
