@@ -142,6 +142,29 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
+// Who was asleep renews at once, a minute after another Commit with path at the
+// earliest, and only once.
+func TestRenew(t *testing.T) {
+	h, all := meeting(t, 113, audience.RegimeEcho, mls.InsecureSuite(t), 3)
+	h.run(2 * time.Minute)
+	from := h.now
+	all[1].handle(audience.Renew{})
+	h.run(time.Minute)
+	if n := committers(all[0].history, from); n[all[1].session] != 1 || len(n) != 1 {
+		t.Errorf("within a minute there committed %v", n)
+	}
+	from = h.now
+	all[1].handle(audience.Renew{})
+	all[2].handle(audience.Renew{})
+	h.run(3 * time.Minute)
+	if n := committers(all[0].history, from); n[all[1].session] != 1 || n[all[2].session] != 1 {
+		t.Errorf("after both were asleep there committed %v", n)
+	}
+	if !together(all...) {
+		t.Error("apart")
+	}
+}
+
 // After path-less Adds somebody commits an Update, 5 to 10 s later, once.
 func TestUpdateAfterBurst(t *testing.T) {
 	h, all := meeting(t, 104, audience.RegimeEcho, mls.InsecureSuite(t), 3)

@@ -99,6 +99,11 @@ type UseDirect struct{ Group envelope.GroupID }
 // SetLocked closes our channel's group to everybody who is not in it, or opens it.
 type SetLocked struct{ Locked bool }
 
+// Renew makes our own keys in all groups due for renewal now, for they may have been
+// seen: the computer was asleep, and out of our hands. The pause after another
+// Commit with path is kept.
+type Renew struct{}
+
 func (Connected) input()     {}
 func (Disconnected) input()  {}
 func (Regime) input()        {}
@@ -112,3 +117,4 @@ func (Failed) input()        {}
 func (OpenDirect) input()    {}
 func (UseDirect) input()     {}
 func (SetLocked) input()     {}
+func (Renew) input()         {}

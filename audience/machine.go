@@ -120,6 +120,10 @@ func (m *Machine) Handle(now time.Time, in Input) {
 		}
 	case SetLocked:
 		m.setLocked(in.Locked)
+	case Renew:
+		for _, g := range m.groups {
+			g.renewAt = now
+		}
 	case nil:
 	}
 	m.run(now)

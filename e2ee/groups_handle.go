@@ -36,6 +36,8 @@ func (e *Groups) Handle(now time.Time, in Input) {
 		}
 	case Lock:
 		e.aud.Handle(now, audience.SetLocked{Locked: in.Locked})
+	case Renew:
+		e.aud.Handle(now, audience.Renew{})
 	case OpenDirect:
 		e.openDirect(now, in)
 	case Wait:

@@ -31,6 +31,10 @@ type OpenDirect struct {
 // Lock closes the own channel's group to newcomers, or opens it.
 type Lock struct{ Locked bool }
 
+// Renew has the own keys in all groups renewed at once: the computer was asleep, and
+// its memory out of our hands.
+type Renew struct{}
+
 // UserClear, UserProtect and UserLeave are acts of the person (§11). Clear needs
 // to be said twice where speech is protected.
 type (
@@ -44,6 +48,7 @@ func (Failed) input()        {}
 func (HeardPresence) input() {}
 func (OpenDirect) input()    {}
 func (Lock) input()          {}
+func (Renew) input()         {}
 func (UserClear) input()     {}
 func (UserProtect) input()   {}
 func (UserLeave) input()     {}

@@ -284,6 +284,9 @@ func (e *Endpoint) UserProtect(now time.Time) { e.act(now, e2ee.UserProtect{}) }
 // UserWait says that the person waits.
 func (e *Endpoint) UserWait(now time.Time) { e.act(now, e2ee.Wait{}) }
 
+// Renew has our own keys in all groups renewed: the computer was asleep.
+func (e *Endpoint) Renew(now time.Time) { e.act(now, e2ee.Renew{}) }
+
 // Lock closes the group of the own channel to newcomers, or opens it.
 func (e *Endpoint) Lock(now time.Time, locked bool) { e.act(now, e2ee.Lock{Locked: locked}) }
 
