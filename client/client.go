@@ -96,6 +96,7 @@ type Client struct {
 	memory       Memory
 	closeErr     error // of memory; to be read after done
 	pending      backlog
+	sleep        SleepWatch
 	fence        uint64    // the ping that answers the endpoint's Fence; 0: none
 	quiet        time.Time // when a message of end or a text last left
 	overrun      uint64
@@ -195,7 +196,8 @@ func (c *Client) run(ctx context.Context) {
 	defer timer.Stop()
 	c.drain(time.Now())
 	for {
-		timer.Reset(time.Until(c.deadline()))
+		due := c.deadline()
+		timer.Reset(time.Until(due))
 		out, next := c.pending.next(c.events)
 		var err error
 		select {
@@ -225,6 +227,11 @@ func (c *Client) run(ctx context.Context) {
 			c.memory.Tick(now)
 		case m := <-c.memory.Done():
 			c.notRemembered(c.memory.Ended(m))
+		}
+		if now := time.Now(); c.sleep.Woke(now, due) {
+			c.link.Probe(now)
+			c.end.Renew(now)
+			c.drain(now)
 		}
 		if err == nil {
 			err = c.pending.check()

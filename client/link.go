@@ -21,6 +21,9 @@ const (
 	tcpPingEvery  = 5 * time.Second  // as the stock client
 	serverSilence = 30 * time.Second // nothing on TCP for so long: the server is gone
 	resyncAfter   = 5 * time.Second  // nothing decrypts for so long: ask for the nonce
+	pingsLost     = 2                // TCP pings that nothing follows: is the way still there?
+	probeWait     = 3 * time.Second  // for the answer to that question
+	doubtAgain    = time.Second      // the server's system says that it is: ask it again
 	helloTimeout  = 10 * time.Second // TCP connect and TLS handshake
 	udpBuffer     = 1 << 20          // socket buffer that we ask for; bytes
 	maxDatagrams  = 256              // datagrams read but not yet handled
@@ -28,8 +31,9 @@ const (
 
 // Errors of the server leg.
 var (
-	ErrTimeout = errors.New("client: the server has fallen silent")
-	ErrNoVoice = errors.New("client: no voice path yet")
+	ErrTimeout     = errors.New("client: the server has fallen silent")
+	ErrUnreachable = errors.New("client: the way to the server is gone")
+	ErrNoVoice     = errors.New("client: no voice path yet")
 )
 
 // Link is the server leg of one connection. All methods must be called from
@@ -60,6 +64,10 @@ type Link struct {
 	lastGood  time.Time // when a datagram last decrypted
 	lastAsk   time.Time // when we last asked for a resync
 	lastFrame time.Time
+	unheard   time.Time // when the oldest TCP ping was sent that no frame has followed; zero: none
+	doubtAt   time.Time // when that becomes doubtful
+	probing   time.Time // until when a probe must be answered; zero: none is out
+	probe     uint64    // the first ping of that probe
 	nextPing  time.Time
 	pings     [8]sentPing
 	pingSeq   uint64
@@ -151,7 +159,7 @@ type Incoming struct {
 
 // ReceiveFrame takes one control frame.
 func (l *Link) ReceiveFrame(now time.Time, f control.Frame) (Incoming, error) {
-	l.lastFrame = now
+	l.lastFrame, l.unheard = now, time.Time{}
 	switch f.Type {
 	case control.TypePing:
 		m, err := control.Decode(f)
@@ -292,10 +300,21 @@ func (l *Link) askResync(now time.Time) {
 	l.conn.SendMessage(&mumblepb.CryptSetup{})
 }
 
-// Tick does what is due. It returns ErrTimeout when the server is gone.
+// Tick does what is due. It returns ErrTimeout when the server is gone, and
+// ErrUnreachable when the way to it is.
 func (l *Link) Tick(now time.Time) error {
-	if now.Sub(l.lastFrame) >= serverSilence {
+	switch {
+	case now.Sub(l.lastFrame) >= serverSilence:
 		return ErrTimeout
+	case l.probing.IsZero():
+		if !l.unheard.IsZero() && !now.Before(l.doubtAt) {
+			l.doubtAt = now.Add(doubtAgain)
+			if !l.confirmed() {
+				l.Probe(now)
+			}
+		}
+	case !now.Before(l.probing):
+		return ErrUnreachable
 	}
 	if !now.Before(l.nextPing) {
 		l.Ping(now)
@@ -317,12 +336,25 @@ func (l *Link) Deadline() time.Time {
 	if l.nextPing.Before(d) {
 		d = l.nextPing
 	}
+	switch {
+	case !l.probing.IsZero():
+		d = earlier(d, l.probing)
+	case !l.unheard.IsZero():
+		d = earlier(d, l.doubtAt)
+	}
 	if l.udp != nil && l.crypt.Valid() && !l.barred {
 		if u := l.path.deadline(); u.Before(d) {
 			d = u
 		}
 	}
 	return d
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // Stats are the figures of this leg: what we received, what the server says it

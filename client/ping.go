@@ -24,6 +24,9 @@ func (l *Link) Ping(now time.Time) uint64 {
 	l.pingSeq++
 	l.note(sentPing{l.pingSeq, now, false})
 	l.nextPing = now.Add(tcpPingEvery)
+	if l.unheard.IsZero() {
+		l.unheard, l.doubtAt = now, now.Add(pingsLost*tcpPingEvery)
+	}
 	l.conn.SendMessage(&mumblepb.Ping{
 		Timestamp: proto.Uint64(l.pingSeq),
 		Good:      proto.Uint32(s.Good), Late: proto.Uint32(s.Late),
@@ -70,6 +73,7 @@ func (l *Link) pong(now time.Time, m *mumblepb.Ping) Incoming {
 		return Incoming{}
 	}
 	l.tcpRTT.add(now.Sub(p.at))
+	l.answered(p.id)
 	l.reported = crypt.Stats{Good: m.GetGood(), Late: m.GetLate(), Lost: m.GetLost(), Resync: m.GetResync()}
 	return Incoming{Pong: p.id}
 }
@@ -80,6 +84,7 @@ func (l *Link) pongUDP(now time.Time, id uint64) Incoming {
 		return Incoming{}
 	}
 	l.udpRTT.add(now.Sub(p.at))
+	l.answered(p.id)
 	if !l.barred && l.path.echoed(now) {
 		l.turn(true)
 	}

@@ -1,7 +1,9 @@
 package client_test
 
 import (
+	"context"
 	"errors"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -171,24 +173,55 @@ func TestReconnectWhenFull(t *testing.T) {
 	})
 }
 
-// A server that falls silent is given up after 30 s; one that answers pings never.
+// told is a connection whose system says how much the other end has not confirmed.
+type told struct {
+	net.Conn
+	unconfirmed int
+}
+
+func (c told) Unconfirmed() (int, bool) { return c.unconfirmed, true }
+
+// A server that answers pings is never given up. One that falls silent is given up
+// after 30 s if its system confirms what it gets; else, for we may have moved to
+// another network, three seconds after two pings are lost.
 func TestSilentServer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHall(t)
-		r := dial(t, h.config("alice"))
-		defer r.close()
-		must[client.Connected](r)
-		time.Sleep(time.Hour)
-		if _, ok := next[client.Disconnected](r); ok {
-			t.Fatal("a server that answers pings was given up")
-		}
-		start := time.Now()
-		h.with(func() { h.frozen = true })
-		<-r.done
-		if d := time.Since(start); d < 25*time.Second || d > 36*time.Second {
-			t.Errorf("given up after %v", d)
-		}
-	})
+	for _, c := range []struct {
+		name        string
+		wrap        func(net.Conn) net.Conn
+		least, most time.Duration // one ping more than that
+		err         error
+	}{
+		{"confirmed", func(c net.Conn) net.Conn { return told{c, 0} }, 25 * time.Second, 30 * time.Second, client.ErrTimeout},
+		{"not confirmed", func(c net.Conn) net.Conn { return told{c, 70} }, 13 * time.Second, 18 * time.Second, client.ErrUnreachable},
+		{"nobody knows", func(c net.Conn) net.Conn { return c }, 13 * time.Second, 18 * time.Second, client.ErrUnreachable},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHall(t)
+				cfg := h.config("alice")
+				cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+					conn, err := h.dial(ctx, network, address)
+					return c.wrap(conn), err
+				}
+				r := dial(t, cfg)
+				defer r.close()
+				must[client.Connected](r)
+				time.Sleep(time.Hour)
+				if _, ok := next[client.Disconnected](r); ok {
+					t.Fatal("a server that answers pings was given up")
+				}
+				start := time.Now()
+				h.with(func() { h.frozen = true })
+				<-r.done
+				if d := time.Since(start); d < c.least || d > c.most {
+					t.Errorf("given up after %v", d)
+				}
+				if e, ok := next[client.Disconnected](r); !ok || !errors.Is(e.Err, c.err) {
+					t.Errorf("%+v, want %v", e, c.err)
+				}
+			})
+		})
+	}
 }
 
 // Close in the middle of a pause, or of a login, does not wait for its end.

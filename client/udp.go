@@ -75,6 +75,14 @@ func (p *path) check(now time.Time) bool {
 	return true
 }
 
+// suspect gives UDP up until it has shown that it still works, and reports whether
+// it was in use.
+func (p *path) suspect(now time.Time) bool {
+	was := p.up
+	p.up, p.echoes, p.waiting, p.next = false, 0, time.Time{}, now
+	return was
+}
+
 // deadline is when due or check may change their answer.
 func (p *path) deadline() time.Time {
 	if p.waiting.IsZero() {
