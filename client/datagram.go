@@ -13,8 +13,15 @@ import (
 type Datagram struct {
 	B    []byte
 	From netip.AddrPort // only for unconnected sockets
-	Sock *net.UDPConn   // likewise
+	Sock PacketConn     // likewise
 	full [maxDatagram]byte
+}
+
+// PacketConn is a UDP socket that is not connected, as *net.UDPConn is.
+type PacketConn interface {
+	ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error)
+	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error)
+	Close() error
 }
 
 const maxDatagram = 2048

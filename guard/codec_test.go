@@ -22,7 +22,9 @@ func TestOldCodecsStay(t *testing.T) {
 	defer ours.Close(0)
 	s := &session{g: &Guard{cfg: Config{Policy: e2ee.PolicyPrefer}}, said: map[string]time.Time{}, down: &downstream{conn: ours}}
 	for _, codec := range []voice.Codec{voice.CELTAlpha, voice.Speex, voice.CELTBeta} {
-		s.clear(time.Now(), &voice.Packet{Codec: codec, Data: []byte{1, 2, 3}})
+		if !s.mayNotLeave(time.Now(), &voice.Packet{Codec: codec, Data: []byte{1, 2, 3}}) {
+			t.Errorf("%v may leave", codec)
+		}
 	}
 	if s.voiceStats.Refused != 3 || s.voiceStats.Sent != 0 {
 		t.Errorf("%+v", s.voiceStats)

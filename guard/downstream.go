@@ -2,7 +2,6 @@ package guard
 
 import (
 	"errors"
-	"net"
 	"net/netip"
 	"time"
 
@@ -27,12 +26,13 @@ type downstream struct {
 	format  voice.Format
 
 	crypt    crypt.CryptState
-	sock     *net.UDPConn   // the socket that the client's datagrams reach
-	addr     netip.AddrPort // where they come from; invalid: no UDP yet
-	tunnel   bool           // the client's last voice came through the tunnel
+	sock     client.PacketConn // the socket that the client's datagrams reach
+	addr     netip.AddrPort    // where they come from; invalid: no UDP yet
+	tunnel   bool              // the client's last voice came through the tunnel
 	lastTCP  time.Time
-	lastGood time.Time
+	lastGood time.Time // when a datagram last decrypted
 	lastAsk  time.Time
+	udp      clientPath
 
 	malformed uint64
 	scratch   []byte
@@ -91,6 +91,7 @@ func (d *downstream) open(now time.Time, in *client.Datagram) []byte {
 		return nil
 	}
 	d.lastGood = now
+	d.udp.came(now)
 	d.sock, d.addr = in.Sock, in.From
 	return plain
 }
@@ -103,14 +104,15 @@ func (d *downstream) askResync(now time.Time) {
 	d.conn.SendMessage(&mumblepb.CryptSetup{})
 }
 
-// sendVoice goes the way of the client's own last voice, as Murmur does.
+// sendVoice goes the way of the client's own last voice, as Murmur does; not by UDP
+// if no datagram comes from there any more.
 func (d *downstream) sendVoice(p *voice.Packet) {
 	b, err := voice.Append(d.scratch[:0], d.format, voice.ToClient, p)
 	if err != nil {
 		d.malformed++
 		return
 	}
-	if d.tunnel || !d.addr.IsValid() {
+	if d.tunnel || !d.udp.up {
 		d.conn.SendVoice(b)
 		return
 	}

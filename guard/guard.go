@@ -40,6 +40,10 @@ type Config struct {
 	Secret      string
 	GroupSecret bool
 	Named       []string
+	// Open opens TCP and UDP with one port on a loopback address, and Wall is the wall
+	// clock, which goes on while the computer sleeps; nil: the system's.
+	Open func(ip net.IP, port string) (net.Listener, client.PacketConn, error)
+	Wall func() time.Time
 	// Store is the whole state directory, Server its record of this server.
 	Store  *keystore.Store
 	Server *keystore.Server
@@ -75,7 +79,7 @@ type Guard struct {
 	log      *slog.Logger
 	cert     tls.Certificate
 	tcp      []net.Listener
-	udp      []*net.UDPConn
+	udp      []client.PacketConn
 	port     uint16
 	arrivals chan *arrival
 	// turnedAway are clients that went without a login, as far as Run looks.
@@ -111,6 +115,9 @@ func New(cfg Config) (*Guard, error) {
 	}
 	if cfg.Events == nil {
 		cfg.Events = func(events.Event) {}
+	}
+	if cfg.Open == nil {
+		cfg.Open = open
 	}
 	cert, err := cfg.Server.TLSCertificate()
 	if err != nil {
@@ -189,26 +196,33 @@ func (g *Guard) listenOnce() error {
 		if port == "0" && g.port != 0 {
 			port = strconv.Itoa(int(g.port))
 		}
-		full := net.JoinHostPort(host, port)
-		l, err := net.Listen("tcp", full)
+		l, u, err := g.cfg.Open(ip, port)
 		if err != nil {
 			return err
 		}
-		g.tcp = append(g.tcp, l)
-		p := l.Addr().(*net.TCPAddr).Port
-		g.port = uint16(p)
-		u, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip, Port: p})
-		if err != nil {
-			return err
-		}
-		u.SetReadBuffer(udpBuffer) // best effort
-		u.SetWriteBuffer(udpBuffer)
-		g.udp = append(g.udp, u)
+		g.tcp, g.udp = append(g.tcp, l), append(g.udp, u)
+		g.port = uint16(l.Addr().(*net.TCPAddr).Port)
 	}
 	if len(g.tcp) == 0 {
 		return errors.New("guard: nowhere to listen")
 	}
 	return nil
+}
+
+// open is Config.Open of the system.
+func open(ip net.IP, port string) (net.Listener, client.PacketConn, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(ip.String(), port))
+	if err != nil {
+		return nil, nil, err
+	}
+	u, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip, Port: l.Addr().(*net.TCPAddr).Port})
+	if err != nil {
+		l.Close()
+		return nil, nil, err
+	}
+	u.SetReadBuffer(udpBuffer) // best effort
+	u.SetWriteBuffer(udpBuffer)
+	return l, u, nil
 }
 
 func (g *Guard) closeListeners() {
@@ -344,7 +358,7 @@ func (g *Guard) Run(ctx context.Context) error {
 	}
 }
 
-func (g *Guard) readUDP(u *net.UDPConn) {
+func (g *Guard) readUDP(u client.PacketConn) {
 	for {
 		d := client.NewDatagram()
 		n, from, err := u.ReadFromUDPAddrPort(d.Buffer())

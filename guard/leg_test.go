@@ -18,13 +18,13 @@ type leg struct {
 	t      *testing.T
 	conn   *client.Conn
 	frames chan control.Frame
-	own    func(control.Frame) bool // takes what is not the test's
-	cert   []byte                   // the peer's, DER
+	own    func(*leg, control.Frame) bool // takes what is not the test's
+	cert   []byte                         // the peer's, DER
 	fence  uint32
 }
 
 // newLeg reads frames into a channel with room, so that scripts need no goroutines.
-func newLeg(t *testing.T, nc net.Conn, own func(control.Frame) bool) *leg {
+func newLeg(t *testing.T, nc net.Conn, own func(*leg, control.Frame) bool) *leg {
 	l := &leg{t: t, conn: client.NewConn(nc), frames: make(chan control.Frame, 4096), own: own}
 	l.conn.Authenticated()
 	done := make(chan struct{})
@@ -32,7 +32,7 @@ func newLeg(t *testing.T, nc net.Conn, own func(control.Frame) bool) *leg {
 		defer close(done)
 		defer close(l.frames)
 		for f := range l.conn.Frames() {
-			if l.own == nil || !l.own(f) {
+			if l.own == nil || !l.own(l, f) {
 				l.frames <- f
 			}
 		}

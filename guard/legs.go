@@ -57,6 +57,7 @@ func (s *session) fromClient(now time.Time, f control.Frame) {
 	switch f.Type {
 	case control.TypeUDPTunnel:
 		s.down.tunnel = true
+		s.down.udp.asked = time.Time{} // it knows
 		s.outbound(now, f.Body)
 	case control.TypePing, control.TypeCryptSetup:
 		m, err := control.Decode(f)
@@ -66,6 +67,9 @@ func (s *session) fromClient(now time.Time, f control.Frame) {
 		}
 		switch m := m.(type) {
 		case *mumblepb.Ping:
+			if s.synced && s.down.crypt.Valid() && !s.down.tunnel && s.from.auth.GetClientType() == 0 {
+				s.down.udp.pinged(now)
+			}
 			s.pings.wait(ping{timestamp: m.GetTimestamp(), id: s.up.Ping(now), until: now.Add(tcpPingWait)})
 			s.answerPings(now)
 		case *mumblepb.CryptSetup:

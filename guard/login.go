@@ -161,5 +161,9 @@ func (s *session) bandwidth(server uint32) uint32 {
 	if server < bandwidthFloor+bandwidthNeeded {
 		return bandwidthFloor
 	}
-	return server - bandwidthNeeded
+	server -= bandwidthNeeded
+	if s.lowered != 0 {
+		server = min(server, s.lowered) // see tooLong
+	}
+	return server
 }

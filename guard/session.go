@@ -30,6 +30,7 @@ type session struct {
 	up    *client.Link
 	end   *endpoint.Endpoint
 	pings pings
+	sleep client.SleepWatch
 	fence uint64 // our ping upstream that answers the endpoint's Fence; 0: none
 
 	ownCertificate bool // upstream sees guard's own certificate, not the imported one
@@ -39,6 +40,7 @@ type session struct {
 	braked         bool                 // the client believes that it is suppressed by us
 	shown          e2ee.State           // the state the person was last told of
 	members        map[uint32]string    // of the channel's group, as last told
+	lowered        uint32               // bandwidth told after a frame that was too large; 0: none was
 	tokens         []string             // access tokens the client has set
 	said           map[string]time.Time // when lines of a kind were last said
 	marks          marks
@@ -89,7 +91,7 @@ func (g *Guard) serve(ctx context.Context, a *arrival) *arrival {
 // begin connects upstream for an admitted client and passes its login on.
 func (g *Guard) begin(ctx context.Context, a *arrival, who upstreamIdentity) (*session, error) {
 	s := &session{
-		g: g, from: a, down: newDownstream(a, time.Now()), said: map[string]time.Time{}, marks: marks{},
+		g: g, from: a, down: newDownstream(a, time.Now()), sleep: client.SleepWatch{Wall: g.cfg.Wall}, said: map[string]time.Time{}, marks: marks{},
 		ownCertificate: who.own, attempt: who.attempt(a),
 		sealBuf: make([]byte, 0, 2048), openBuf: make([]byte, 0, 2048),
 	}
@@ -147,7 +149,9 @@ func (s *session) loop(ctx context.Context) (*arrival, error) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		timer.Reset(time.Until(s.deadline()))
+		due := s.deadline()
+		timer.Reset(time.Until(due))
+		s.rouse(time.Now(), time.Time{})
 		var err error
 		select {
 		case <-ctx.Done():
@@ -182,7 +186,9 @@ func (s *session) loop(ctx context.Context) (*arrival, error) {
 		case m := <-s.g.memory.Done():
 			s.remembered(m)
 		case <-timer.C:
-			err = s.tick(time.Now())
+			now := time.Now()
+			s.rouse(now, due)
+			err = s.tick(now)
 		}
 		if err != nil {
 			return nil, err
@@ -208,6 +214,19 @@ func (s *session) pending(datagrams <-chan *client.Datagram, treat func(time.Tim
 	}
 }
 
+// rouse acts on a sleep of the computer: the server may have given us up, or the
+// network may be another. Nothing is spoken until the server has answered, and our
+// keys are renewed, for nobody watched over them.
+func (s *session) rouse(now, due time.Time) {
+	if !s.sleep.Woke(now, due) {
+		return
+	}
+	s.down.lastTCP = now
+	s.up.Probe(now)
+	s.end.Renew(now)
+	s.drain()
+}
+
 // finish closes both legs. The client leg closes without a Reject: then the
 // stock client says "remote host closed" and comes back after 10 s.
 func (s *session) finish(err error) {
@@ -218,6 +237,8 @@ func (s *session) finish(err error) {
 	} else if s.synced && errors.Is(err, client.ErrTimeout) {
 		// Of itself the client says only that the connection was closed.
 		s.down.say("the server has stopped answering. Your Mumble connects again by itself.")
+	} else if s.synced && errors.Is(err, client.ErrUnreachable) {
+		s.down.say("the way to the server is gone; this computer may have changed its network. Your Mumble connects again by itself.")
 	}
 	s.disconnected()
 	s.up.Close(closeGrace)
@@ -257,6 +278,7 @@ func (s *session) deadline() time.Time {
 	d := s.up.Deadline()
 	for _, t := range []time.Time{
 		s.end.Deadline(), s.pings.deadline(), s.lines.deadline(), s.down.lastTCP.Add(clientSilence), s.g.memory.Deadline(),
+		s.down.udp.deadline(),
 	} {
 		if !t.IsZero() && t.Before(d) {
 			d = t
@@ -275,6 +297,11 @@ func (s *session) tick(now time.Time) error {
 	s.end.Tick(now)
 	s.drain()
 	s.g.memory.Tick(now)
+	s.down.udp.check(now)
+	if s.down.udp.missing(now) {
+		s.say("only TCP comes from your Mumble, no UDP. Unless that is so set in Mumble (Settings > Network > TCP mode), set it: " +
+			"else it speaks by UDP for its first 20 seconds, and nobody hears you.")
+	}
 	s.sayOwed(now)
 	s.sayEars(now)
 	s.answerPings(now)

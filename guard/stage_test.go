@@ -69,8 +69,9 @@ type stage struct {
 	record  *keystore.Server
 	cert    tls.Certificate
 	address string
-	udp     *net.UDPConn // the server's
-	calls   chan *leg    // connections that reached the server, TLS done
+	udp     *net.UDPConn // the server's; nil on paper
+	paper   *paper
+	calls   chan *leg // connections that reached the server, TLS done
 	secret  string
 
 	mu     sync.Mutex
@@ -82,11 +83,13 @@ type stage struct {
 type options struct {
 	policy e2ee.Policy
 	secret string
+	groups bool // no secret: keys are agreed on automatically
 	named  []string
 	accept *[32]byte
 	hide   bool
 	cert   *tls.Certificate // of the server; nil: one that is valid for long
 	net    client.Net
+	paper  *paper // the network, in virtual time; nil: real loopback sockets
 }
 
 // newStage starts a guard. Without a secret in o and with a policy other than off,
@@ -94,14 +97,20 @@ type options struct {
 func newStage(t *testing.T, o options) *stage {
 	t.Helper()
 	s := &stage{t: t, cert: selfSigned(t, "server"), calls: make(chan *leg, 8), told: make(chan struct{}, 1), secret: o.secret}
-	if s.secret == "" && o.policy != e2ee.PolicyOff {
+	if s.secret == "" && !o.groups && o.policy != e2ee.PolicyOff {
 		s.secret = e2ee.NewSecret()
 	}
 	if o.cert != nil {
 		s.cert = *o.cert
 	}
 	var l net.Listener
-	l, s.udp = bothPorts(t)
+	var open func(net.IP, string) (net.Listener, client.PacketConn, error)
+	var wall func() time.Time
+	if s.paper = o.paper; s.paper == nil {
+		l, s.udp = bothPorts(t)
+	} else {
+		l, o.net, open, wall = s.paper.server, s.paper.net(), s.paper.open, s.paper.wall
+	}
 	s.address = l.Addr().String()
 	accepting := make(chan struct{})
 	go func() {
@@ -116,7 +125,9 @@ func newStage(t *testing.T, o options) *stage {
 	}()
 	t.Cleanup(func() {
 		l.Close()
-		s.udp.Close()
+		if s.udp != nil {
+			s.udp.Close()
+		}
 		<-accepting
 	})
 	store, err := keystore.Open(filepath.Join(t.TempDir(), "state"))
@@ -128,7 +139,7 @@ func newStage(t *testing.T, o options) *stage {
 	}
 	s.guard, err = guard.New(guard.Config{
 		Address: s.address, Listen: []string{"127.0.0.1:0"}, Policy: o.policy, Secret: s.secret, Named: o.named,
-		Store: store, Server: s.record, Accept: o.accept, HideCertificate: o.hide, Events: s.event, Net: o.net,
+		Store: store, Server: s.record, Accept: o.accept, HideCertificate: o.hide, Events: s.event, Net: o.net, Open: open, Wall: wall,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +172,12 @@ func (s *stage) answer(nc net.Conn) {
 		nc.Close()
 		return
 	}
-	l := newLeg(s.t, tc, func(f control.Frame) bool { return f.Type == control.TypePing })
+	l := newLeg(s.t, tc, func(l *leg, f control.Frame) bool {
+		if f.Type == control.TypePing && s.paper != nil {
+			s.paper.pinged(l, f)
+		}
+		return f.Type == control.TypePing
+	})
 	if certs := tc.ConnectionState().PeerCertificates; len(certs) > 0 {
 		l.cert = certs[0].Raw
 	}
@@ -219,14 +235,26 @@ func (s *stage) connect(cert *tls.Certificate) *leg {
 	if cert != nil {
 		conf.Certificates = []tls.Certificate{*cert}
 	}
-	d := tls.Dialer{Config: conf}
-	nc, err := d.DialContext(s.t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(s.guard.Port()))))
+	tc := tls.Client(s.dial(), conf)
+	if err := tc.HandshakeContext(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	l := newLeg(s.t, tc, nil)
+	l.cert = tc.ConnectionState().PeerCertificates[0].Raw
+	return l
+}
+
+// dial connects to guard.
+func (s *stage) dial() net.Conn {
+	s.t.Helper()
+	if s.paper != nil {
+		return s.paper.guard.dial()
+	}
+	nc, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(s.guard.Port()))))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	l := newLeg(s.t, nc, nil)
-	l.cert = nc.(*tls.Conn).ConnectionState().PeerCertificates[0].Raw
-	return l
+	return nc
 }
 
 // upstream waits for guard to come to the server.
