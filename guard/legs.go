@@ -32,9 +32,6 @@ func (s *session) fromServer(now time.Time, f control.Frame) error {
 			s.drain()
 		}
 	case in.Frame != nil:
-		if s.ghosted(*in.Frame) {
-			s.sayElsewhere()
-		}
 		return s.controlDown(now, *in.Frame)
 	}
 	return nil

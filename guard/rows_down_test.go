@@ -58,6 +58,7 @@ func TestRowsDown(t *testing.T) {
 		{"a text in our name, in pieces and other letters", text(bobby, "<i>&#1029;</i>o<b>t</b>to: fine"), []proto.Message{text(bobby, "<b>[not encrypted]</b> <i>&#1029;</i>o<b>t</b>to: fine")}},
 		{"an envelope", text(bobby, "sotto:1,0B,0,1,AAAA"), nil},
 		{"our plugin data", &mumblepb.PluginDataTransmission{SenderSession: proto.Uint32(bobby), Data: []byte("x"), DataID: proto.String("sotto/1")}, nil},
+		{"plugin data of another version of ours", &mumblepb.PluginDataTransmission{SenderSession: proto.Uint32(bobby), Data: []byte("x"), DataID: proto.String("Sotto/2")}, nil},
 		same("plugin data of others", &mumblepb.PluginDataTransmission{SenderSession: proto.Uint32(bobby), Data: []byte("x"), DataID: proto.String("game")}),
 		{"an Authenticate", &mumblepb.Authenticate{Username: proto.String("x")}, nil},
 		same("another's mute", &mumblepb.UserState{Session: proto.Uint32(bobby), Suppress: proto.Bool(true)}),

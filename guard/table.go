@@ -7,7 +7,6 @@ import (
 
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/endpoint"
-	"github.com/sotto-voip/sotto/events"
 	"github.com/sotto-voip/sotto/mumble/control"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 )
@@ -61,7 +60,7 @@ var table = map[control.Type]row{
 	control.TypeRequestBlob:            {},
 	control.TypeServerConfig:           {down: serverConfigDown, up: serverOnly},
 	control.TypeSuggestConfig:          {up: serverOnly},
-	control.TypePluginDataTransmission: {up: pluginDataUp},
+	control.TypePluginDataTransmission: {down: pluginDataDown, up: pluginDataUp},
 }
 
 // tableStats counts control messages that went nowhere.
@@ -188,50 +187,6 @@ func actionModifyDown(_ *session, _ time.Time, m proto.Message) action {
 	return pass
 }
 
-// newDenials are refusals that clients before 1.4 do not know. A server words them for
-// those, and for guard, which announces 1.5 for such a client, it does not
-// (src/murmur/Messages.cpp, PERM_DENIED_FALLBACK).
-var newDenials = map[mumblepb.PermissionDenied_DenyType]string{
-	mumblepb.PermissionDenied_ChannelListenerLimit: "This channel takes no more listeners",
-	mumblepb.PermissionDenied_UserListenerLimit:    "You may not listen to more channels than you do",
-}
-
-// deniedDown: a refusal in free words is marked as the server's, so that one
-// that speaks for Sotto is only ever ours.
-func deniedDown(s *session, _ time.Time, m proto.Message) action {
-	d := m.(*mumblepb.PermissionDenied)
-	if words, ok := newDenials[d.GetType()]; ok && d.GetReason() == "" && s.down.version < version14 {
-		d.Reason = proto.String(words)
-		return rewrite
-	}
-	if d.GetReason() == "" || s.g.cfg.Policy == e2ee.PolicyOff && !claimsSotto(d.GetReason()) {
-		return pass
-	}
-	d.Reason = proto.String("[server] " + filterLine(d.GetReason()))
-	return rewrite
-}
-
-// ghostKick is what Murmur says to who is replaced by somebody with the same
-// certificate (src/murmur/Messages.cpp, Server::msgAuthenticate).
-const ghostKick = "You connected to the server from another device"
-
-// removeDown: the reason of a kick likewise. When it is our own, a stock client does
-// not come back by itself; who came in our place may be the person, without guard.
-func removeDown(s *session, _ time.Time, m proto.Message) action {
-	u := m.(*mumblepb.UserRemove)
-	if s.synced && u.GetSession() == s.end.Mirror().Self() {
-		s.g.emit(events.Event{Event: "kicked", Reason: u.GetReason()})
-		if u.Actor == nil && u.GetReason() == ghostKick {
-			s.down.say("the server says that somebody came with your certificate, and has ended this connection. If it was you: that Mumble is not going through Sotto.")
-		}
-	}
-	if u.GetReason() == "" || s.g.cfg.Policy == e2ee.PolicyOff && !claimsSotto(u.GetReason()) {
-		return pass
-	}
-	u.Reason = proto.String("[server] " + filterLine(u.GetReason()))
-	return rewrite
-}
-
 // serverOnly: no client sends these. What one would hold could be anything.
 func serverOnly(s *session, _ time.Time, _ proto.Message) action {
 	if s.g.cfg.Policy == e2ee.PolicyOff {
@@ -267,6 +222,15 @@ func voiceTargetUp(s *session, now time.Time, m proto.Message) action {
 	}
 	s.end.SetTarget(now, m.(*mumblepb.VoiceTarget))
 	return drop
+}
+
+// pluginDataDown: what claims to be ours, of another version perhaps, is not for the
+// client's plugins. What is ours was taken before.
+func pluginDataDown(_ *session, _ time.Time, m proto.Message) action {
+	if claimsSotto(m.(*mumblepb.PluginDataTransmission).GetDataID()) {
+		return drop
+	}
+	return pass
 }
 
 // pluginDataUp: other programs' plugin data is the person's content, and goes as a

@@ -41,6 +41,9 @@ func TestVersions(t *testing.T) {
 			if c.announced != 0 && call.announced.GetVersionV1() != c.announced.V1() {
 				t.Errorf("in the old form %#x", call.announced.GetVersionV1())
 			}
+			if c.announced != 0 && c.own != 0 && (call.announced.GetRelease() != "test" || call.announced.GetOs() != "os") {
+				t.Errorf("announced %v", call.announced)
+			}
 			if got := control.VersionOf(call.shown); got != c.server {
 				t.Errorf("the client is shown %v", got)
 			}
