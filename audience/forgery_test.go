@@ -34,7 +34,7 @@ func flip(o envelope.Object) envelope.Object {
 	return o
 }
 
-// Beacons count with a true signature, of the session that the server names, and
+// M13: Beacons count with a true signature, of the session that the server names, and
 // once.
 func TestForgedBeacon(t *testing.T) {
 	h, all := meeting(t, 130, audience.RegimeEcho, mls.InsecureSuite(t), 3)
@@ -269,7 +269,7 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// Commits that wait, bodies and Wants are bounded, whatever members send.
+// M2: Commits that wait, bodies and Wants are bounded, whatever members send.
 func TestFloods(t *testing.T) {
 	h, all := meeting(t, 138, audience.RegimeEcho, mls.InsecureSuite(t), 3)
 	h.run(15 * time.Second)

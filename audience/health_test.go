@@ -209,7 +209,7 @@ func TestRefreshBlocked(t *testing.T) {
 	}
 }
 
-// Two members that report the same Commit name its author, who is the one whom
+// M1: two members that report the same Commit name its author, who is the one whom
 // those who took it know.
 func TestBlame(t *testing.T) {
 	h, all := meeting(t, 106, audience.RegimeEcho, mls.InsecureSuite(t), 4)

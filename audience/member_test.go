@@ -38,7 +38,7 @@ func TestReconnect(t *testing.T) {
 }
 
 // A Hello whose session is a leaf replaces it in one Commit (§4): a machine that
-// lost its state comes back under the same session.
+// lost its state comes back under the same session (I12).
 func TestReplacement(t *testing.T) {
 	h, all := meeting(t, 6, audience.RegimeEcho, mls.InsecureSuite(t), 3)
 	h.run(15 * time.Second)
@@ -381,8 +381,8 @@ func TestTypedSecretIsNotLeftOut(t *testing.T) {
 	}
 }
 
-// Who is removed though the server shows it says Hello again; the others learn who
-// did it.
+// M3: who is removed though the server shows it says Hello again; the others learn
+// who did it.
 func TestWronglyRemoved(t *testing.T) {
 	h, all := meeting(t, 14, audience.RegimeEcho, mls.InsecureSuite(t), 4)
 	h.run(15 * time.Second)

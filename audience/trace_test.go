@@ -278,7 +278,8 @@ func traceCount() (first, count uint64) {
 	return first, count
 }
 
-// TestTraces plays random histories of 200 steps each.
+// TestTraces plays random histories of 200 steps each, and holds them to the
+// invariants I1, I2, I7, I8, I9 and I12: see trace_check_test.go.
 func TestTraces(t *testing.T) {
 	first, count := traceCount()
 	epochs, people, forks := 0, 0, 0

@@ -172,6 +172,8 @@ func (x *hostile) other() mls.LeafIndex {
 	return 1
 }
 
+// M4 and M6: each row is a Commit that a member makes with a client of its own, and
+// those that §2.5 does not allow take effect nowhere.
 func TestCommitValidity(t *testing.T) {
 	suite := mls.InsecureSuite(t)
 	for i, c := range validity {
@@ -239,7 +241,7 @@ func (x *hostile) grow(t *testing.T, others []*person) {
 	}
 }
 
-// A Commit that refers to a proposal, which nobody knows as proposals are not
+// M8: a Commit that refers to a proposal, which nobody knows as proposals are not
 // read, and external Commits are refused.
 func TestProposalsByReference(t *testing.T) {
 	h, all := meeting(t, 1, audience.RegimeEcho, mls.InsecureSuite(t), 3)

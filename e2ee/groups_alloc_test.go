@@ -12,7 +12,7 @@ import (
 	"github.com/sotto-voip/sotto/envelope"
 )
 
-// R5: no key meets a counter twice, through changes, crashes and new connections;
+// R5, I4: no key meets a counter twice, through changes, crashes and new connections;
 // the same words never look the same.
 func TestGroupsNoKeyTwice(t *testing.T) {
 	h, list := meet(t, "E", "alice", "bob", "carol")

@@ -126,7 +126,7 @@ func TestGroupsLookAhead(t *testing.T) {
 	}
 }
 
-// The window of 1024 counters (§7.4).
+// The window of 1024 counters (§7.4): no frame is taken twice (I5).
 func TestGroupsReplay(t *testing.T) {
 	alice, bob := talk(t)
 	var all [][]byte

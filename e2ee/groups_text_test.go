@@ -99,12 +99,25 @@ func TestGroupsText(t *testing.T) {
 	if _, _, err := alice.SealText(h.now, envelope.GroupID{0x80, 9}, hello); !errors.Is(err, e2ee.ErrHeld) {
 		t.Errorf("unknown group: %v", err)
 	}
-	early := e2ee.Text{HTML: "clocks", Channel: 3}
-	o, to, _ = alice.SealText(h.now.Add(-6*time.Minute), noGroup, early)
-	bob.out = nil
-	h.post(alice, to, o)
-	if got, ok := bob.out[0].(e2ee.TextReceived); !ok || got.Text.SentMS != 0 {
-		t.Errorf("a time that is 6 min off is shown: %+v", bob.out)
+}
+
+// M15: the time that a text names is its author's word, and is not shown when it is
+// more than five minutes off.
+func TestGroupsTextTime(t *testing.T) {
+	h, list := meet(t, "E", "alice", "bob")
+	alice, bob := list[0], list[1]
+	for off, shown := range map[time.Duration]bool{
+		0: true, -4 * time.Minute: true, 4 * time.Minute: true, -6 * time.Minute: false, 6 * time.Minute: false, 24 * time.Hour: false,
+	} {
+		o, to, err := alice.SealText(h.now.Add(off), noGroup, e2ee.Text{HTML: "clocks", Channel: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bob.out = nil
+		h.post(alice, to, o)
+		if got, ok := bob.out[0].(e2ee.TextReceived); !ok || (got.Text.SentMS != 0) != shown {
+			t.Errorf("a time that is %v off, shown: %v", off, bob.out)
+		}
 	}
 }
 

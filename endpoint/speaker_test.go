@@ -37,7 +37,7 @@ func epochBits(t *testing.T, p *voice.Packet) uint64 {
 }
 
 // TestVoiceKeepsItsSpeaker: a frame that opens can begin an epoch, in which another
-// one opens that came too early. Each is played as its own speaker's (MS12): a server
+// one opens that came too early. Each is played as its own speaker's (I6, MS12): a server
 // that holds back changes of keys could else put one's words into the other's mouth.
 func TestVoiceKeepsItsSpeaker(t *testing.T) {
 	hits := 0

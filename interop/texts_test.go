@@ -142,7 +142,7 @@ func commands(t *testing.T, tap *peers.Tap, alice *peers.Raw) {
 	}
 }
 
-// TestMarkup: a holder of the secret sends markup that the stock client's log
+// TestMarkup, M11: a holder of the secret sends markup that the stock client's log
 // would act on. The other guard lets harmless markup pass and nothing else.
 func TestMarkup(t *testing.T) {
 	t.Parallel()
