@@ -264,10 +264,10 @@ func (d *doctor) certificate(store *keystore.Store) {
 		f.Level, f.Text, f.Remedy = levelNote, "that of your Mumble cannot be used: "+sentence(certErr), hintFor(certErr)
 	case cert != nil:
 		f.Level, f.Text = levelNote, fmt.Sprintf("that of your Mumble, %q, is not imported; a name registered with it does not work through guard", cert.Name)
-		f.Remedy = "sotto identity import-mumble --found"
+		f.Remedy = d.a.sotto() + " identity import-mumble --found"
 	default:
 		f.Level, f.Text = levelNote, "none is imported; servers know you by one of Sotto's own"
-		f.Remedy = "if you are registered somewhere: sotto identity import-mumble FILE.p12"
+		f.Remedy = "if you are registered somewhere: " + d.a.sotto() + " identity import-mumble FILE.p12"
 	}
 	d.report(f)
 }
@@ -317,6 +317,6 @@ func (d *doctor) guards() {
 		d.report(finding{Check: "guard", Level: levelOK, Text: text})
 	}
 	if len(d.running) == 0 {
-		d.report(finding{"guard", "", levelNote, "no guard is running", "sotto guard HOST[:PORT]"})
+		d.report(finding{"guard", "", levelNote, "no guard is running", d.a.sotto() + " guard HOST[:PORT]"})
 	}
 }

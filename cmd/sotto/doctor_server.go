@@ -63,7 +63,7 @@ func (d *doctor) guard(p *post, record *keystore.Server) {
 			return
 		}
 	}
-	f := finding{Check: "guard", Server: p.target, Level: levelNote, Text: "is not running", Remedy: "sotto guard " + shellQuote(p.target)}
+	f := finding{Check: "guard", Server: p.target, Level: levelNote, Text: "is not running", Remedy: d.a.sotto() + " guard " + shellQuote(p.target)}
 	if record != nil {
 		if port, has, err := record.Port(); err == nil && has {
 			f.Text = fmt.Sprintf("is not running; its port is %d", port)
@@ -141,19 +141,20 @@ func (d *doctor) udp(p *post, link *client.Link) {
 		d.report(finding{Check: "udp", Server: p.target, Level: levelNote, Text: "not asked; through a proxy voice goes by TCP"})
 		return
 	}
-	pong, took, err := d.pong(link)
+	took, err := d.pong(link)
 	if err != nil {
 		d.report(finding{"udp", p.target, levelNote, "no answer, so voice will go by TCP and may stutter: " + sentence(err),
 			"let UDP to the server's port through; some servers answer only who is logged in"})
 		return
 	}
-	d.report(finding{Check: "udp", Server: p.target, Level: levelOK, Text: fmt.Sprintf("answers in %s, %d of %d people", milliseconds(took), pong.Users, pong.MaxUsers)})
+	d.report(finding{Check: "udp", Server: p.target, Level: levelOK, Text: "answers in " + milliseconds(took)})
 }
 
-func (d *doctor) pong(link *client.Link) (voice.ListPong, time.Duration, error) {
+// pong returns how long the answer took.
+func (d *doctor) pong(link *client.Link) (time.Duration, error) {
 	c, err := d.net.UDP(link.Remote())
 	if err != nil {
-		return voice.ListPong{}, 0, err
+		return 0, err
 	}
 	defer c.Close()
 	in := make([]byte, 256)
@@ -162,7 +163,7 @@ func (d *doctor) pong(link *client.Link) (voice.ListPong, time.Duration, error) 
 		begin := time.Now()
 		c.SetDeadline(begin.Add(udpPatience))
 		if _, err = c.Write(voice.AppendListPing(nil, ident)); err != nil {
-			return voice.ListPong{}, 0, err
+			return 0, err
 		}
 		for {
 			var n int
@@ -170,12 +171,12 @@ func (d *doctor) pong(link *client.Link) (voice.ListPong, time.Duration, error) 
 				break
 			}
 			if pong, wrong := voice.ParseListPong(in[:n]); wrong == nil && pong.Ident == ident {
-				return pong, time.Since(begin), nil
+				return time.Since(begin), nil
 			}
 		}
 		if !isTimeout(err) {
-			return voice.ListPong{}, 0, err
+			return 0, err
 		}
 	}
-	return voice.ListPong{}, 0, errors.New("nothing came")
+	return 0, errors.New("nothing came")
 }

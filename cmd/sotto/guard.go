@@ -29,6 +29,7 @@ type guardFlags struct {
 	with    []string
 	proxy   proxyFlag
 	open    openFlags
+	apart   bool // no notice is taken of the stock client
 	json    bool
 	verbose bool
 }
@@ -56,6 +57,7 @@ func (a *app) guardCommand() *cobra.Command {
 	c.Flags().StringSliceVar(&f.with, "with", nil, "`NAME` of somebody who must hold the secret before anything leaves (repeatable)")
 	f.proxy.register(c)
 	f.open.register(c)
+	c.Flags().BoolVar(&f.apart, "no-mumble", false, "take no notice of the Mumble client on this computer: its certificate, its proxy (for bots, or a second person)")
 	c.Flags().String("accept-certificate", "", "accept the server's new certificate with this SHA-256 `FINGERPRINT`")
 	c.Flags().String("accept-client", "", "let the Mumble client with this certificate, SHA-256 `FINGERPRINT`, use this guard from now on")
 	c.Flags().BoolVar(&f.json, "json", false, "print events as JSON lines on standard output")
@@ -70,7 +72,10 @@ func (a *app) guard(cmd *cobra.Command, f guardFlags, targets []string) error {
 	if err != nil {
 		return err
 	}
-	found := a.stock()
+	var found []stockclient.Client
+	if !f.apart {
+		found = a.stock()
+	}
 	if !f.proxy.given() {
 		if err := proxyTrouble(found); err != nil {
 			return err
@@ -93,7 +98,7 @@ func (a *app) guard(cmd *cobra.Command, f guardFlags, targets []string) error {
 	if err != nil {
 		fmt.Fprintln(cmd.ErrOrStderr(), "sotto: hint: the certificate of your Mumble cannot be used:", oneLine(sentence(err)))
 	}
-	if err := adopt(cmd.Context(), o.store, cert, onTerminal() && !f.json, cmd.ErrOrStderr()); err != nil {
+	if err := a.adopt(cmd.Context(), o.store, cert, onTerminal() && !f.json, cmd.ErrOrStderr()); err != nil {
 		return err
 	}
 	if len(o.posts) == 1 {
@@ -155,6 +160,9 @@ func (a *app) order(cmd *cobra.Command, f guardFlags, targets []string) (*order,
 	}
 	if err := f.open.check(len(targets)); err != nil {
 		return nil, usageError{err}
+	}
+	if f.apart && f.open.open {
+		return nil, usageError{errors.New("--open and --no-mumble exclude each other")}
 	}
 	if o.policy == e2ee.PolicyOff {
 		if err := f.secret.without("--policy off"); err != nil {

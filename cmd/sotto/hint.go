@@ -45,6 +45,9 @@ func (a *app) guardLine(f guardFlags, flag, fingerprint, target string) string {
 	}
 	add("proxy", f.proxy.shown())
 	words = append(words, f.open.words()...)
+	if f.apart {
+		words = append(words, "--no-mumble")
+	}
 	if f.json {
 		words = append(words, "--json")
 	}
@@ -53,6 +56,14 @@ func (a *app) guardLine(f guardFlags, flag, fingerprint, target string) string {
 	}
 	add(flag, strings.ReplaceAll(fingerprint, " ", ""))
 	return strings.Join(append(words, shellQuote(target)), " ")
+}
+
+// sotto is the beginning of a command line on the same state directory.
+func (a *app) sotto() string {
+	if a.state == "" {
+		return "sotto"
+	}
+	return "sotto --state " + shellQuote(a.state)
 }
 
 // shellQuote writes one argument for a POSIX shell.

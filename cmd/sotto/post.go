@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -180,7 +181,9 @@ func (a *app) standAll(ctx context.Context, o *order) error {
 				err = about(p.target, err)
 			}
 			if ctx.Err() == nil {
-				report(o.err, err)
+				var whole bytes.Buffer // error and hint stay together
+				report(&whole, err)
+				o.err.Write(whole.Bytes())
 				p.reporter(a, o).event(events.Event{Event: "server_failed", Reason: sentence(err)}, "")
 			}
 		})

@@ -120,12 +120,12 @@ func TestGuardLine(t *testing.T) {
 	}
 	a := &app{state: "my state"}
 	f := guardFlags{listen: "5000", policy: "off", secret: secretFlags{file: "it's $(mine)", mode: secretGroups}, with: []string{"a", "b;c"}, json: true, verbose: true,
-		proxy: proxyFlag{"socks5://me:hunter2@[::1]:9050"}}
+		proxy: proxyFlag{"socks5://me:hunter2@[::1]:9050"}, open: openFlags{true, "al ice", "a/b"}, apart: true}
 	sum := keystore.Fingerprint([32]byte{0xAB})
 	line := a.guardLine(f, "accept-client", sum, "[::1]:5")
 	out, err := exec.Command(sh, "-c", "sotto() { printf '%s\n' \"$@\"; }; "+line).Output()
 	want := []string{"--state", "my state", "guard", "--listen", "5000", "--policy", "off", "--secret-file", "it's $(mine)", "--secret-mode", "groups",
-		"--with", "a", "--with", "b;c", "--proxy", "socks5://me@[::1]:9050", "--json", "--verbose", "--accept-client", strings.ReplaceAll(sum, " ", ""), "[::1]:5"}
+		"--with", "a", "--with", "b;c", "--proxy", "socks5://me@[::1]:9050", "--open", "--name", "al ice", "--channel", "a/b", "--no-mumble", "--json", "--verbose", "--accept-client", strings.ReplaceAll(sum, " ", ""), "[::1]:5"}
 	if got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n"); err != nil || !slices.Equal(got, want) {
 		t.Errorf("%s\nis %q, %v, want %q", line, got, err, want)
 	}

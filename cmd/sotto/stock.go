@@ -89,7 +89,7 @@ func named(c stockclient.Client) string {
 // adopt offers to use the certificate of the stock client, so that servers know
 // guard's user by it. On a terminal it asks, once for each certificate; elsewhere
 // it says what could be done, and does nothing.
-func adopt(ctx context.Context, store *keystore.Store, cert *certificate, ask bool, w io.Writer) error {
+func (a *app) adopt(ctx context.Context, store *keystore.Store, cert *certificate, ask bool, w io.Writer) error {
 	has, err := store.HasMumble()
 	if has || err != nil || cert == nil {
 		return err
@@ -99,7 +99,8 @@ func adopt(ctx context.Context, store *keystore.Store, cert *certificate, ask bo
 		return err
 	}
 	if !ask {
-		fmt.Fprintf(w, "sotto: hint: your Mumble has a certificate, %s; to be known by it through guard: sotto identity import-mumble --found\n", headless.Printable(fmt.Sprintf("%q", cert.Name)))
+		fmt.Fprintf(w, "sotto: hint: your Mumble has a certificate, %s; to be known by it through guard: %s identity import-mumble --found\n",
+			headless.Printable(fmt.Sprintf("%q", cert.Name)), a.sotto())
 		return nil
 	}
 	yes, err := askYes(ctx, fmt.Sprintf("Your Mumble: %s, certificate %q - use it here? [Y/n] ", named(cert.client), cert.Name))
@@ -110,7 +111,7 @@ func adopt(ctx context.Context, store *keystore.Store, cert *certificate, ask bo
 		return err
 	}
 	if !yes {
-		fmt.Fprintln(w, "Then a name that is registered with it will not work through guard. You can change that: sotto identity import-mumble --found")
+		fmt.Fprintln(w, "Then a name that is registered with it will not work through guard. You can change that:", a.sotto(), "identity import-mumble --found")
 		return store.Decline(cert.Hash)
 	}
 	imported, err := store.ImportMumble(cert.client.Certificate, "")

@@ -33,7 +33,7 @@ type person struct {
 
 // guarded starts a guard for an address and a Mumble behind it.
 func (s *stage) guarded(name, address string) (*person, error) {
-	g, err := s.start(exec.Command(s.sotto, "--state", s.state(name), "guard", "--listen", "0", "--json", address))
+	g, err := s.start(exec.Command(s.sotto, "--state", s.state(name), "guard", "--no-mumble", "--listen", "0", "--json", address))
 	if err != nil {
 		return nil, err
 	}
