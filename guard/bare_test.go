@@ -58,9 +58,10 @@ type bare struct {
 	now  time.Time
 	bob  *endpoint.Endpoint // of modeTyped
 
-	up, down *sink
-	err      error // of the session
-	events   int
+	up, down             *sink
+	serverEnd, clientEnd net.Conn // where a test may write itself, if the session's loop runs
+	err                  error    // of the session
+	events               int
 }
 
 // sink is the far end of a pipe.
@@ -135,7 +136,7 @@ func newBare(t testing.TB, m mode, own control.Version) *bare {
 		t.Fatal(err)
 	}
 	near, far := net.Pipe()
-	b.down = newSink(far)
+	b.down, b.clientEnd = newSink(far), far
 	v := &mumblepb.Version{}
 	own.Set(v)
 	a := &arrival{conn: client.NewConn(near), version: v, auth: &mumblepb.Authenticate{Username: proto.String("alice")}}
@@ -155,7 +156,7 @@ func newBare(t testing.TB, m mode, own control.Version) *bare {
 func (b *bare) dial(context.Context, string, string) (net.Conn, error) {
 	near, far := net.Pipe()
 	tc := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{bareCert()}})
-	b.up = newSink(tc)
+	b.up, b.serverEnd = newSink(tc), tc
 	return near, nil
 }
 
@@ -260,8 +261,11 @@ func greeting(server control.Version) []proto.Message {
 // login lets the server greet, and brings modeTyped to where bob holds the secret.
 func (b *bare) login(server control.Version) {
 	b.t.Helper()
-	b.server(greeting(server)...)
+	hello := greeting(server)
+	b.server(hello[0])
+	b.s.up.SendMessage(b.s.versionUp())
 	b.s.up.SendMessage(authenticateUp(b.s.from.auth))
+	b.server(hello[1:]...)
 	if b.mode != modeTyped {
 		return
 	}
