@@ -72,14 +72,13 @@ func TestMaliciousKeys(t *testing.T) {
 		})
 		mark := alice.now()
 		alice.dial()
-		done := make(chan struct{})
-		go func() { defer close(done); alice.talk(700) }()
+		alices := alice.talks(700)
 		alice.asked(mark, patience, e2ee.QuestionClear, "bob")
+		x.mark("a text", []byte("for bob, who had protection"))
 		if err := alice.SendText("for bob, who had protection"); err == nil {
 			t.Error("a text leaves")
 		}
-		x.mark("a text", []byte("for bob, who had protection"))
-		<-done
+		<-alices
 		if st, _ := alice.State(); st.Leave != e2ee.LeaveNothing {
 			t.Errorf("leaves %v", st.Leave)
 		}
@@ -94,14 +93,13 @@ func TestMaliciousHandshake(t *testing.T) {
 	withheld := x.Withhold(evilserver.Everybody, envelope.KindHello, envelope.KindMLSMessage, envelope.KindWelcome, envelope.KindRef,
 		envelope.KindWant, envelope.KindBeacon, envelope.KindKeyPackageRequest, envelope.KindKeyPackageReply)
 	alice, bob := x.call("alice", e2ee.PolicyPrefer), x.call("bob", e2ee.PolicyRequire)
-	go bob.talk(700)
-	done := make(chan struct{})
-	go func() { defer close(done); alice.talk(700) }()
+	bobs, alices := bob.talks(700), alice.talks(700)
 	alice.told(0, patience, e2ee.NoticeHeld, "Keys are being prepared; your microphone is held")
 	bob.told(0, patience, e2ee.NoticeHeld, "Keys are being prepared; your microphone is held")
 	alice.asked(0, patience, e2ee.QuestionClear, "")
 	bob.asked(0, patience, e2ee.QuestionWait, "")
-	<-done
+	<-alices
+	<-bobs
 	if withheld.Told() == 0 {
 		t.Error("nothing was withheld")
 	}
@@ -146,8 +144,7 @@ func TestMaliciousFork(t *testing.T) {
 		} {
 			l := lie.tell()
 			eve := x.call("eve"+lie.name, e2ee.PolicyRequire)
-			go all[0].talk(250)
-			time.Sleep(5 * time.Second)
+			<-all[0].talks(250)
 			eve.Close()
 			l.Stop()
 			x.meet(all...)

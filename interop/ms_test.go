@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,14 +34,14 @@ type evil struct {
 	murmur *peers.Server
 
 	mu    sync.Mutex
-	marks map[string][]byte
+	marks map[string][][]byte // each as it is, and as text
 	leaks []string
 	seen  int
 }
 
 func startEvil(t *testing.T) *evil {
 	t.Helper()
-	x := &evil{t: t, murmur: peers.Start(t, peers.Murmur15, peers.ServerOptions{SuperUserPassword: "hall"}), marks: map[string][]byte{}}
+	x := &evil{t: t, murmur: peers.Start(t, peers.Murmur15, peers.ServerOptions{SuperUserPassword: "hall"}), marks: map[string][][]byte{}}
 	x.Server = evilBefore(t, x.murmur)
 	x.OnVoice(func(c *evilserver.Client, dir voice.Direction, p voice.Packet) ([]voice.Packet, time.Duration) {
 		if dir == voice.ToServer {
@@ -82,8 +83,8 @@ func (x *evil) look(c *evilserver.Client, where string, b []byte) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.seen++
-	for what, mark := range x.marks {
-		if bytes.Contains(b, mark) {
+	for what, forms := range x.marks {
+		if slices.ContainsFunc(forms, func(f []byte) bool { return bytes.Contains(b, f) }) {
 			x.leaks = append(x.leaks, fmt.Sprintf("%s of %s in %s", what, c.Name(), where))
 		}
 	}
@@ -92,7 +93,7 @@ func (x *evil) look(c *evilserver.Client, where string, b []byte) {
 func (x *evil) mark(what string, b []byte) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.marks[what] = b
+	x.marks[what] = peers.Forms(b)
 }
 
 // sealed demands that something was looked at and nothing found.
@@ -244,6 +245,16 @@ func (c *caller) talk(n int) {
 		_ = c.SendVoice(client.Frame{FrameNumber: c.frame, Opus: c.packet, HasPosition: true, Position: position})
 		<-tick.C
 	}
+}
+
+// talks is talk beside what the test does. It must be awaited: c speaks once at a time.
+func (c *caller) talks(n int) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.talk(n)
+	}()
+	return done
 }
 
 // session is the one that the server gave.

@@ -80,11 +80,11 @@ func TestMaliciousVoice(t *testing.T) {
 			return []voice.Packet{p}, 0
 		})
 		began := time.Now()
-		go alice.talk(100)
+		done := alice.talks(100)
 		carol.told(mark, 3*time.Second, endpoint.NoticeAltered, "protection is impossible here")
 		t.Logf("said after %v", time.Since(began))
 		strip.Stop()
-		time.Sleep(2 * time.Second) // what alice still says
+		<-done
 	})
 	x.run("MS22", func(t *testing.T) {
 		if st, _ := alice.State(); !st.OverUDP {
@@ -126,15 +126,14 @@ func TestMaliciousVoice(t *testing.T) {
 			return ok && is && u.New.Name == "dave" && u.New.Channel == far
 		})
 		mark := alice.now()
-		done := make(chan struct{})
-		go func() { defer close(done); alice.talk(400) }()
+		done := alice.talks(400)
 		time.Sleep(500 * time.Millisecond)
 		x.Move(evilserver.Named("alice"), a, far)
 		alice.told(mark, 3*time.Second, e2ee.NoticeMoved, "your microphone is held")
+		x.mark("a text", []byte("written while held"))
 		if err := alice.SendText("written while held, and it stays here"); err == nil {
 			t.Error("a text leaves where the server moved us")
 		}
-		x.mark("a text", []byte("written while held"))
 		alice.until(mark, patience, "the closed gate", func(ev client.Event) bool {
 			g, ok := ev.(client.GateChanged)
 			return ok && g.Leave == e2ee.LeaveNothing

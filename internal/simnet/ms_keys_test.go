@@ -1,6 +1,7 @@
 package simnet_test
 
 import (
+	"encoding/base64"
 	"slices"
 	"testing"
 	"time"
@@ -35,6 +36,20 @@ func TestMSControl(t *testing.T) {
 	s.run(2 * time.Second)
 	if len(alice.leaks) < 40 || alice.clears < 40 {
 		t.Errorf("%d things found, %d packets left in clear, in %v", len(alice.leaks), alice.clears, alice.State())
+	}
+}
+
+// TestMSControlBase64: a mark is found in a text of the carrier, which is base64,
+// whatever stands before it.
+func TestMSControlBase64(t *testing.T) {
+	for before := range 6 {
+		s := newStage(t, 1, simnet.Murmur15())
+		alice := s.soul("alice", e2ee.PolicyPrefer)
+		words := base64.StdEncoding.EncodeToString([]byte("012345"[:before] + "with " + string(s.marks["speech of alice"]) + " in it"))
+		alice.leaves("a text", []byte("sotto:1:0:1:"+words))
+		if len(alice.leaks) != 1 {
+			t.Errorf("after %d bytes: %q", before, alice.leaks)
+		}
 	}
 }
 

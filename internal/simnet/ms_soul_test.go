@@ -2,6 +2,7 @@ package simnet_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,13 +19,34 @@ import (
 	opuspkg "github.com/sotto-voip/sotto/opus"
 )
 
-// leaves notes what leaves readable.
+// leaves notes what leaves readable: as it is, and outside voice as text too.
 func (p *soul) leaves(what string, b []byte) {
 	for name, mark := range p.s.marks {
-		if bytes.Contains(b, mark) {
+		forms := p.s.forms[name]
+		if forms == nil {
+			forms = asText(mark)
+			p.s.forms[name] = forms
+		}
+		if what == "voice" {
+			forms = forms[:1]
+		}
+		if slices.ContainsFunc(forms, func(f []byte) bool { return bytes.Contains(b, f) }) {
 			p.leaks = append(p.leaks, fmt.Sprintf("%s in %s at %v in state %v", name, what, p.s.clock.Elapsed(), p.State()))
 		}
 	}
+}
+
+// asText is a mark as it is, and as it stands in base64 at each offset.
+func asText(mark []byte) [][]byte {
+	forms := [][]byte{mark}
+	for offset := range 3 {
+		padded := append(make([]byte, offset), mark...)
+		from, to := (8*offset+5)/6, 8*len(padded)/6 // the characters that the mark alone decides
+		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			forms = append(forms, []byte(enc.EncodeToString(padded))[from:to])
+		}
+	}
+	return forms
 }
 
 // speech is the packet that somebody speaks, all the time the same.

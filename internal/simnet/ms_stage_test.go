@@ -71,7 +71,8 @@ type stage struct {
 	srv   *simnet.Server
 	log   bytes.Buffer
 	souls []*soul
-	marks map[string][]byte // that must not leave
+	marks map[string][]byte   // that must not leave
+	forms map[string][][]byte // of each, as they are looked for
 }
 
 // place is where everybody says to be: three floats whose bytes are unmistakable.
@@ -88,7 +89,7 @@ var positionBytes = []byte("Pos1Pos2Pos3")
 func newStage(t testing.TB, seed uint64, profile simnet.Profile) *stage {
 	t.Helper()
 	cryptotest.SetGlobalRandom(t.(*testing.T), seed)
-	s := &stage{t: t, clock: simnet.NewClock(), marks: map[string][]byte{"position": positionBytes}}
+	s := &stage{t: t, clock: simnet.NewClock(), marks: map[string][]byte{"position": positionBytes}, forms: map[string][][]byte{}}
 	s.srv = simnet.NewServer(s.clock, simnet.Config{Seed: seed, Profile: profile, Network: simnet.Lossy(0.01), Log: &s.log})
 	t.Cleanup(func() {
 		if t.Failed() {

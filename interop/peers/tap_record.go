@@ -138,6 +138,14 @@ func (p *Tap) Contains(pattern []byte) []TapHit {
 	return hits
 }
 
+// Forms returns the pattern as Contains looks for it.
+func Forms(pattern []byte) (all [][]byte) {
+	for _, f := range forms(pattern) {
+		all = append(all, f.bytes)
+	}
+	return all
+}
+
 type form struct {
 	name  string
 	bytes []byte
