@@ -13,6 +13,7 @@ import (
 	"github.com/sotto-voip/sotto/envelope"
 	"github.com/sotto-voip/sotto/internal/simnet"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
+	"github.com/sotto-voip/sotto/trust"
 )
 
 // allKinds are the kinds of objects that groups use.
@@ -131,6 +132,23 @@ func TestMSKeys(t *testing.T) {
 			b, _ := bob.Groups().Epoch()
 			if a == b {
 				t.Error("both are in one group, so there is nobody between them")
+			}
+			// What they say goes to the false ones alone, and what is remembered of bob is the
+			// false one's key: the true one would be another person's.
+			alice.talk(2 * time.Second)
+			bob.talk(2 * time.Second)
+			s.run(4 * time.Second)
+			if n, _ := bob.hears(alice.peer.Session()); n != 0 {
+				t.Errorf("bob hears alice: %d packets", n)
+			}
+			if n, _ := m.falseBob.hears(alice.peer.Session()); n < 80 {
+				t.Errorf("the false bob hears %d of 100 packets", n)
+			}
+			for who, want := range map[*soul]trust.Verdict{m.falseBob.soul: trust.Known, bob: trust.Changed} {
+				j := alice.book.Judge("voice.example.org:64738", trust.Person{Identity: who.device.Identity(), Name: "bob", CertHash: bob.peer.Hash})
+				if j.Verdict != want {
+					t.Errorf("the key of %s as bob's: %v, want %v", who.name, j.Verdict, want)
+				}
 			}
 			// Then the truth comes through: the true bob has another key, and that is asked.
 			m.stop()
