@@ -106,6 +106,11 @@ func nested(number protowire.Number, depth int) (body []byte) {
 
 // hostileBodies are what somebody may send as a message of a type.
 func hostileBodies(kind control.Type) map[string][]byte {
+	most := 1 << 20
+	switch kind {
+	case control.TypeAuthenticate, control.TypeUserState, control.TypeTextMessage, control.TypeServerConfig:
+		most = 7 << 20 // nearly what a frame may hold
+	}
 	bodies := map[string][]byte{
 		"nothing":                 nil,
 		"a tag without a value":   {0x08},
@@ -120,7 +125,7 @@ func hostileBodies(kind control.Type) map[string][]byte {
 		"long texts":              filled(kind, 1, bytes.Repeat([]byte("<"), 200_000), 1),
 		"long lists":              filled(kind, 2, nil, 20_000),
 		"lists of the same thing": filled(kind, 7, []byte("x"), 3000),
-		"as long as may be":       protowire.AppendBytes(protowire.AppendTag(nil, 5, protowire.BytesType), bytes.Repeat([]byte("x"), 7<<20)),
+		"as long as may be":       protowire.AppendBytes(protowire.AppendTag(nil, 5, protowire.BytesType), bytes.Repeat([]byte("x"), most)),
 	}
 	for number := protowire.Number(1); number <= 5; number++ {
 		bodies["messages in messages "+string(rune('0'+number))] = nested(number, 2000)
