@@ -19,7 +19,7 @@
 // All three hold the certificate as PKCS#12 without a password; package keystore
 // opens it. 1.5 and later do not save that they hide the certificate. On Windows and
 // macOS 1.3 and 1.4 keep settings in the registry and in a property list, which are
-// not read: there only the backup is found of them.
+// not read (ErrUnread): there only the backup is found of them.
 //
 // Names and passwords for a proxy are left where they are.
 package stockclient

@@ -33,12 +33,18 @@ type Client struct {
 	Program []string
 	// Flatpak says that it lives in a Flatpak.
 	Flatpak bool
-	// Err says that the settings are there and cannot be read. The rest of
-	// Settings is then empty and means nothing.
+	// Err says that the settings are there and cannot be read, or may be where
+	// nothing looks for them (ErrUnread). The rest of Settings is then empty, but for
+	// a certificate from a backup, and means nothing.
 	Err error
 
 	written time.Time // when Path was last written
 }
+
+// ErrUnread means a client on Windows or macOS without a settings file: 1.4 and
+// older keep theirs in the registry or a property list, newer ones make the file
+// when they run for the first time.
+var ErrUnread = errors.New("stockclient: it is 1.4 or older and keeps them elsewhere, or was never started")
 
 // flatpakID is the client's name among Flatpaks.
 const flatpakID = "info.mumble.Mumble"
@@ -60,21 +66,33 @@ func Find(sys System) []Client {
 	var found []Client
 	for _, p := range places(sys) {
 		c := p.read()
+		if c.Path == "" {
+			c.Err = sys.unread()
+		}
 		if c.Path != "" || c.Program != nil {
 			found = append(found, c)
 		}
 	}
 	path, backup := sys.backup()
 	if backup != nil && len(found) == 0 {
-		found = append(found, Client{})
+		found = append(found, Client{Err: sys.unread()})
 	}
 	for i := range found {
-		if c := &found[i]; backup != nil && c.Err == nil && c.Certificate == nil {
+		c := &found[i]
+		if readable := c.Err == nil || errors.Is(c.Err, ErrUnread); backup != nil && readable && c.Certificate == nil {
 			c.Certificate, c.Backup = backup, path
 		}
 	}
 	slices.SortStableFunc(found, func(a, b Client) int { return cmp.Compare(b.written.UnixNano(), a.written.UnixNano()) })
 	return found
+}
+
+// unread is what it means that there is no settings file.
+func (sys System) unread() error {
+	if sys.OS == "windows" || sys.OS == "darwin" {
+		return ErrUnread
+	}
+	return nil
 }
 
 // places are those of the operating system. The client asks Qt's QStandardPaths
@@ -93,7 +111,11 @@ func places(sys System) []place {
 				dirs = append(dirs, in(base)...)
 			}
 		}
-		return []place{{dirs: dirs, program: sys.windowsProgram()}}
+		program := sys.windowsProgram()
+		if program != nil { // a portable one has them beside it
+			dirs = append([]string{filepath.Dir(program[0])}, dirs...)
+		}
+		return []place{{dirs: dirs, program: program}}
 	case "darwin":
 		library := filepath.Join(sys.Home, "Library")
 		dirs := append(in(filepath.Join(library, "Application Support")), in(filepath.Join(library, "Preferences"))...)
@@ -102,9 +124,11 @@ func places(sys System) []place {
 	config := sys.dir("XDG_CONFIG_HOME", ".config")
 	data := sys.dir("XDG_DATA_HOME", ".local/share")
 	box := filepath.Join(sys.Home, ".var", "app", flatpakID)
+	snap := filepath.Join(sys.Home, "snap", "mumble", "current") // SNAP_USER_DATA
 	return []place{
 		{dirs: append(in(data)[:1], in(config)...), program: sys.program()},
 		{dirs: append(in(filepath.Join(box, "data"))[:1], in(filepath.Join(box, "config"))...), program: sys.flatpakProgram(), flatpak: true},
+		{dirs: append(in(filepath.Join(snap, ".local", "share"))[:1], in(filepath.Join(snap, ".config"))...), program: sys.find(sys.abs("/snap/bin/mumble"))},
 	}
 }
 

@@ -1,6 +1,7 @@
 package stockclient
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -62,6 +63,11 @@ func TestFind(t *testing.T) {
 		{name: "Windows portable", os: "windows", env: map[string]string{"APPDATA": "AppData/Roaming"}, files: map[string]string{
 			"AppData/Roaming/Mumble/mumble.ini": someINI,
 		}, want: []string{"ini@AppData/Roaming/Mumble/mumble.ini"}},
+		{name: "Snap", os: "linux", files: map[string]string{"snap/mumble/current/.config/Mumble/Mumble/mumble_settings.json": someJSON},
+			want: []string{"json@snap/mumble/current/.config/Mumble/Mumble/mumble_settings.json"}},
+		{name: "Windows, beside the program", os: "windows", env: map[string]string{"ProgramFiles": "pf", "LOCALAPPDATA": "local"}, files: map[string]string{
+			"pf/Mumble/client/mumble.exe": "", "pf/Mumble/client/mumble_settings.json": someJSON, "local/Mumble/Mumble/mumble_settings.json": "{}",
+		}, want: []string{"json@pf/Mumble/client/mumble_settings.json"}},
 		{name: "macOS", os: "darwin", files: map[string]string{
 			"Library/Preferences/Mumble/Mumble/mumble_settings.json": someJSON,
 		}, want: []string{"json@Library/Preferences/Mumble/Mumble/mumble_settings.json"}},
@@ -192,6 +198,28 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// TestUnread: on Windows and macOS a client without a settings file may have a proxy
+// in the registry or a property list; its backup is found all the same.
+func TestUnread(t *testing.T) {
+	files := map[string]string{
+		"Applications/Mumble.app/x": "", "pf/Mumble/client/mumble.exe": "", "usr/bin/mumble": "", "Documents/" + backupName: string(golden(t, "alice.p12")),
+	}
+	for system, unread := range map[string]bool{"windows": true, "darwin": true, "linux": false} {
+		dir := home(t, files)
+		found := Find(System{OS: system, Home: dir, Root: dir, Env: below(dir, map[string]string{"ProgramFiles": "pf"})})
+		if len(found) != 1 {
+			t.Fatalf("%s: %+v", system, found)
+		}
+		if c := found[0]; errors.Is(c.Err, ErrUnread) != unread || owner(t, c.Certificate) != "alice" {
+			t.Errorf("%s: %v, certificate from %q", system, c.Err, c.Backup)
+		}
+		dir = home(t, map[string]string{"Documents/" + backupName: "x"})
+		if found := Find(System{OS: system, Home: dir, Root: dir}); len(found) != 1 || errors.Is(found[0].Err, ErrUnread) != unread {
+			t.Errorf("%s, a backup alone: %+v", system, found)
+		}
+	}
+}
+
 // TestProgram: what starts the client, with the URL behind it.
 func TestProgram(t *testing.T) {
 	for _, tt := range []struct {
@@ -204,6 +232,7 @@ func TestProgram(t *testing.T) {
 		{"usual", "linux", nil, map[string]string{"usr/bin/mumble": ""}, "HOME/usr/bin/mumble"},
 		{"Flatpak", "linux", nil, map[string]string{"var/lib/flatpak/app/info.mumble.Mumble/x": "", "usr/bin/flatpak": ""}, "HOME/usr/bin/flatpak run info.mumble.Mumble"},
 		{"Flatpak of the user", "linux", nil, map[string]string{".local/share/flatpak/app/info.mumble.Mumble/x": "", "usr/bin/flatpak": ""}, "HOME/usr/bin/flatpak run info.mumble.Mumble"},
+		{"Snap", "linux", nil, map[string]string{"snap/bin/mumble": ""}, "HOME/snap/bin/mumble"},
 		{"macOS", "darwin", nil, map[string]string{"Applications/Mumble.app/x": ""}, "/usr/bin/open -a HOME/Applications/Mumble.app"},
 		{"Windows 1.5", "windows", map[string]string{"ProgramFiles": "pf"}, map[string]string{"pf/Mumble/client/mumble.exe": ""}, "HOME/pf/Mumble/client/mumble.exe"},
 		{"Windows 1.3", "windows", map[string]string{"ProgramFiles(x86)": "pf"}, map[string]string{"pf/Mumble/mumble.exe": ""}, "HOME/pf/Mumble/mumble.exe"},

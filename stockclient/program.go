@@ -16,7 +16,7 @@ func (sys System) abs(path ...string) string {
 
 // program finds the client in the search path, and where distributions put it.
 func (sys System) program() []string {
-	return sys.search("mumble", sys.abs("/usr/bin"), sys.abs("/usr/local/bin"), sys.abs("/usr/games"), sys.abs("/snap/bin"))
+	return sys.search("mumble", sys.abs("/usr/bin"), sys.abs("/usr/local/bin"), sys.abs("/usr/games"))
 }
 
 // search finds a program in PATH, then in dirs.
@@ -25,12 +25,19 @@ func (sys System) search(name string, dirs ...string) []string {
 		if !filepath.IsAbs(dir) {
 			continue // never what lies in the current directory
 		}
-		path := filepath.Join(dir, name)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			return []string{path}
+		if found := sys.find(filepath.Join(dir, name)); found != nil {
+			return found
 		}
 	}
 	return nil
+}
+
+// find is a program, if it is there and can be run.
+func (sys System) find(path string) []string {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+		return nil
+	}
+	return []string{path}
 }
 
 // flatpakProgram finds the client among the Flatpaks of the user and the machine.
