@@ -14,11 +14,12 @@ import (
 	"time"
 )
 
-// mutant is one bug of testdata/mutants.txt.
+// mutant is one bug of testdata/mutants.txt, in a file of this package or, with its
+// folder in front, of a neighbour that carries out what was agreed here.
 type mutant struct{ name, file, before, after string }
 
-// TestMutants puts the bugs of a list into this package, one at a time, and prints
-// which of them its quick tests find: at least 38 of 40. It changes no file, for the
+// TestMutants puts the bugs of a list into their packages, one at a time, and prints
+// which of them the package's quick tests find: at least 38 of 40. It changes no file, for the
 // compiler gets the changed one as an overlay. scripts/mutate runs it, with
 // SOTTO_MUTANTS set to a part of the names, or all.
 func TestMutants(t *testing.T) {
@@ -36,14 +37,18 @@ func TestMutants(t *testing.T) {
 		t.Fatal(err)
 	}
 	temp := t.TempDir()
-	// Tests that fail or do not end without a bug would find every one.
-	if by, err := try(temp, dir, mutant{"no bug", "doc.go", "package audience", "package audience"}); by != "" || err != nil {
-		t.Fatalf("without a bug: %s, %v", by, err)
-	}
 	found, tried, broken := 0, 0, 0
+	sound := map[string]bool{}
 	for _, m := range list {
 		if !strings.Contains(m.name, part) {
 			continue
+		}
+		// Tests that fail or do not end without a bug would find every one.
+		if room := filepath.Dir(m.file); !sound[room] {
+			if by, err := try(temp, dir, mutant{"no bug", m.file, m.before, m.before}); by != "" || err != nil {
+				t.Fatalf("%s without a bug: %s, %v", room, by, err)
+			}
+			sound[room] = true
 		}
 		tried++
 		began := time.Now()
@@ -133,12 +138,14 @@ func try(temp, dir string, m mutant) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	changed := filepath.Join(temp, m.file)
+	original := filepath.Join(dir, m.file)
+	dir = filepath.Dir(original)
+	changed := filepath.Join(temp, filepath.Base(m.file))
 	if err := os.WriteFile(changed, b, 0o600); err != nil {
 		return "", err
 	}
 	overlay := filepath.Join(temp, "overlay.json")
-	j, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(dir, m.file): changed}})
+	j, err := json.Marshal(map[string]map[string]string{"Replace": {original: changed}})
 	if err != nil {
 		return "", err
 	}
