@@ -130,8 +130,10 @@ type PluginOut struct {
 }
 
 // TextOut is a private TextMessage to send to the sessions To, which may not
-// be changed. In regime T, and with a Probe, our own session is among them.
+// be changed. In regime T, and with a Probe, our own session is among them. Token is
+// that of the Send whose object it carries, 0 for a Probe.
 type TextOut struct {
+	Token   uint64
 	To      []uint32
 	Message string
 }

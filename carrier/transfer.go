@@ -45,7 +45,7 @@ func (t *transfer) output(i int) (Output, error) {
 	message, err := envelope.AppendText(nil, envelope.TextPart{
 		Kind: t.object.Kind, ID: t.id, Index: i, Count: t.count, Part: t.bytes(i),
 	}, t.image)
-	return TextOut{To: t.to, Message: string(message)}, err
+	return TextOut{Token: t.token, To: t.to, Message: string(message)}, err
 }
 
 // start puts w under way.

@@ -114,3 +114,39 @@ func TestLimitsMerge(t *testing.T) {
 		}
 	}
 }
+
+// TestDenialOfAGroupText: a text of the person that travels in a group looks to the
+// server like the handshake. That it was refused is the person's business all the same.
+func TestDenialOfAGroupText(t *testing.T) {
+	r := newRelay(t, silent)
+	alice, bob := r.join("alice", 0, grouped(t)), r.join("bob", 0, grouped(t))
+	for range 12 {
+		r.settle()
+		if len(alice.Groups().Members()) == 2 && len(bob.Groups().Members()) == 2 {
+			break
+		}
+	}
+	r.wantLeave(alice, e2ee.LeaveCiphertext)
+	denials := 0
+	r.denies = func(from *person, m proto.Message) *mumblepb.PermissionDenied {
+		if _, ok := m.(*mumblepb.TextMessage); !ok || from != alice {
+			return nil
+		}
+		denials++
+		kind := mumblepb.PermissionDenied_Permission
+		return &mumblepb.PermissionDenied{Type: &kind, Permission: proto.Uint32(0x200)}
+	}
+	if err := alice.SendText(r.now, toChannel(0)); err != nil {
+		t.Fatal(err)
+	}
+	r.carry()
+	shown := 0
+	for _, m := range alice.shown {
+		if _, ok := m.(*mumblepb.PermissionDenied); ok {
+			shown++
+		}
+	}
+	if denials == 0 || shown != denials {
+		t.Errorf("%d of %d refusals shown", shown, denials)
+	}
+}

@@ -69,8 +69,8 @@ func (e *Endpoint) fromCarrier(now time.Time, o carrier.Output) {
 			DataID:           proto.String(envelope.DataID),
 		}})
 	case carrier.TextOut:
-		p, err := envelope.ParseText(o.Message)
-		e.sent.add(now, err == nil && p.Kind != envelope.KindSecretText, len(o.Message))
+		_, personal := e.texts[o.Token]
+		e.sent.add(now, !personal, len(o.Message))
 		e.emit(Send{&mumblepb.TextMessage{Session: o.To, Message: proto.String(o.Message)}})
 	case carrier.Fence:
 		e.emit(Fence{})
