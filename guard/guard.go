@@ -238,6 +238,12 @@ func (g *Guard) closeListeners() {
 // Port is the port that the stock client connects to.
 func (g *Guard) Port() uint16 { return g.port }
 
+// Link is where the stock client connects: the first of the addresses listened on.
+func (g *Guard) Link() string {
+	host, _, _ := net.SplitHostPort(g.cfg.Listen[0]) // New has split it
+	return "mumble://" + net.JoinHostPort(host, strconv.Itoa(int(g.port))) + "/?version=1.2.0"
+}
+
 // Certificate is what the stock client will be shown, in DER.
 func (g *Guard) Certificate() []byte { return g.cert.Certificate[0] }
 
@@ -350,7 +356,7 @@ func (g *Guard) Run(ctx context.Context) error {
 			asked.begin()
 		case <-asked.over():
 			asked.decided()
-			g.emitRefusal(events.Event{Event: "client_undecided", Port: g.port})
+			g.emitRefusal(events.Event{Event: "client_undecided", Text: g.Link()})
 		case d := <-g.datagrams:
 			g.listPing(time.Now(), d)
 			d.Free()

@@ -3,6 +3,7 @@ package interop_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -87,6 +88,18 @@ func breakSRV(t *testing.T) {
 		}
 		t.Logf("%v asked %q", client, resolver.Asked()[before:])
 	}
+
+	// A guard that can only be reached at 127.0.0.1 asks by itself, and does not start.
+	cmd := resolver.Command(t, program(t), "guard", "--state", shortDir(t), "--policy", "off", "--listen", "127.0.0.1:0", server.Addr())
+	g := peers.StartProgram(t, "guard on 127.0.0.1", cmd, io.Discard)
+	select {
+	case <-g.Done():
+	case <-time.After(patience):
+		t.Fatalf("guard stays on 127.0.0.1: %s", g.Stderr())
+	}
+	if out := g.Stderr(); g.ExitCode() != 1 || !strings.Contains(out, "mumble.example") || !strings.Contains(out, "sotto: hint: ") {
+		t.Errorf("guard on 127.0.0.1 ends with %d: %s", g.ExitCode(), out)
+	}
 }
 
 // breakNo: the person presses Enter, which is No. Guard says what to do; then it
@@ -99,8 +112,8 @@ func breakNo(t *testing.T) {
 		if err := c.Answer("Return"); err != nil {
 			t.Fatal(err)
 		}
-		if e := g.wait("client_undecided", nil); e.Port != g.port {
-			t.Errorf("guard names the port %d, it has %d", e.Port, g.port)
+		if e := g.wait("client_undecided", nil); e.Text != fmt.Sprintf("mumble://%s/?version=1.2.0", g.addr6()) {
+			t.Errorf("guard says to connect to %s, and is at %s", e.Text, g.addr6())
 		}
 		mark := g.mark()
 		c.Again(fmt.Sprintf("mumble://alice@%s/?version=1.2.0", g.addr6()))
@@ -253,25 +266,29 @@ func breakLonger(t *testing.T) {
 	c.PlayMic(peers.Speak(t, "", 20).WAV)
 
 	steps := map[uint64]int{}
-	longest := time.Duration(0)
+	turn := time.Duration(0)
 	var last peers.Received
 	for _, got := range bob.All() {
 		if got.Voice == nil || got.Voice.Session != session {
 			continue
 		}
 		if last.Voice != nil {
-			steps[got.Voice.FrameNumber-last.Voice.FrameNumber]++
-			longest = max(longest, got.Time.Sub(last.Time))
+			step := got.Voice.FrameNumber - last.Voice.FrameNumber
+			if steps[step]++; step == 4 && steps[step] == 1 {
+				turn = got.Time.Sub(last.Time)
+			}
 		}
 		last = got
 	}
-	t.Logf("steps %v, longest pause %v", steps, longest)
+	t.Logf("steps %v, %v at the turn", steps, turn)
 	// One step has the length of the packet before: 2 and then 4, nothing else.
 	if len(steps) != 2 || steps[2] < 50 || steps[4] < 50 {
 		t.Errorf("the packets come in steps of %v, want 2 and then 4", steps)
 	}
-	if limit := 60*time.Millisecond + 40*time.Millisecond; longest > limit { // 40 ms for a busy machine
-		t.Errorf("a pause of %v in the speech", longest)
+	// The frame numbers say that no sound is missing, on a machine of any speed. What
+	// comes late at the turn is guard's, or the machine's: on an idle one it is 40 ms.
+	if turn > 300*time.Millisecond {
+		t.Errorf("the first long packet came %v after the one before", turn)
 	}
 	cover := map[time.Duration]int{}
 	for _, f := range tap.Frames() {

@@ -213,7 +213,7 @@ func (a *app) describe(e events.Event, f guardFlags, target string) string {
 	case "client_uncertified":
 		return fmt.Sprintf("%s  your Mumble shows no certificate, so any user of this computer could use this guard", at)
 	case "client_undecided":
-		return fmt.Sprintf("%s  a Mumble asked about the certificate of this guard and has not come back. If you pressed Enter, that was No: connect again to mumble://[::1]:%d/?version=1.2.0, compare, and press Yes", at, e.Port)
+		return fmt.Sprintf("%s  a Mumble asked about the certificate of this guard and has not come back. If you pressed Enter, that was No: connect again to %s, compare, and press Yes", at, e.Text)
 	case "client_unknown":
 		return fmt.Sprintf("%s  another Mumble came, with certificate %s; if it is yours, start again with: %s", at, e.Fingerprint,
 			a.guardLine(f, "accept-client", e.Fingerprint, target))

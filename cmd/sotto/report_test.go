@@ -292,7 +292,7 @@ func TestDescribe(t *testing.T) {
 		{events.Event{Event: "server_pinned", Fingerprint: "AB"}, "12:00:00  the server's certificate is remembered from now on: AB"},
 		{events.Event{Event: "server_pinned", Fingerprint: "AB", Reason: "it expired"}, "12:00:00  the server's certificate is remembered from now on: AB. Compare it with the server's owner: it expired"},
 		{events.Event{Event: "client_pinned", Fingerprint: "AB"}, "12:00:00  this guard now belongs to the Mumble with certificate AB"},
-		{events.Event{Event: "client_undecided", Port: 64738}, "12:00:00  a Mumble asked about the certificate of this guard and has not come back. If you pressed Enter, that was No: connect again to mumble://[::1]:64738/?version=1.2.0, compare, and press Yes"},
+		{events.Event{Event: "client_undecided", Text: "mumble://[::1]:64738/?version=1.2.0"}, "12:00:00  a Mumble asked about the certificate of this guard and has not come back. If you pressed Enter, that was No: connect again to mumble://[::1]:64738/?version=1.2.0, compare, and press Yes"},
 		{events.Event{Event: "client_unknown", Fingerprint: "AB CD"}, "12:00:00  another Mumble came, with certificate AB CD; if it is yours, start again with: sotto guard --accept-client ABCD voice.example.org"},
 		{events.Event{Event: "text", Name: "bob"}, ""},
 		{events.Event{Event: "listening"}, ""},
