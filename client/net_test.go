@@ -207,6 +207,9 @@ func TestNet(t *testing.T) {
 			"0s tcp [2001:db8::1]:64738", "250ms tcp 192.0.2.1:64738", "500ms tcp [2001:db8::2]:64738", "750ms tcp 192.0.2.2:64738",
 		}},
 
+		{"nobody is there", false, func(a *atlas) {
+			a.names["ip4 h"] = []string{v4}
+		}, "refused", []string{"0s tcp 192.0.2.1:64738"}},
 		{"no SRV record: the host as typed", true, func(a *atlas) {
 			all(a, "h")
 			a.hosts["[2001:db8::1]:64738"] = open
@@ -282,6 +285,26 @@ func TestNetAddress(t *testing.T) {
 		if got := a.said(); len(got) != 1 || !strings.HasSuffix(got[0], "tcp "+want) {
 			t.Errorf("%s: %q", typed, got)
 		}
+	}
+}
+
+// Names that are nobody's to look up are not looked up.
+func TestNetSpecialNames(t *testing.T) {
+	a := newAtlas()
+	a.names["ip4 localhost"] = []string{"127.0.0.1"}
+	a.hosts["127.0.0.1:5"] = host{}
+	conn, err := a.net().dial(t.Context(), "localhost:5", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	for _, typed := range []string{"a.onion:5", "A.ONION.:5"} {
+		if _, err := a.net().dial(t.Context(), typed, true); !errors.Is(err, ErrOnion) {
+			t.Errorf("%s: %v", typed, err)
+		}
+	}
+	if got := a.said(); len(got) != 1 || !strings.HasSuffix(got[0], "tcp 127.0.0.1:5") {
+		t.Errorf("%q", got)
 	}
 }
 

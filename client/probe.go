@@ -6,15 +6,17 @@ import (
 	"time"
 )
 
-// Probe asks whether the server can still be reached, because there is reason to
-// doubt it: the computer was asleep, or pings stay away. Voice does not go by UDP
+// Probe asks whether the server can still be reached, for the owner has reason to
+// doubt it: the computer was asleep. Voice does not go by UDP
 // until that has shown that it works. Without an answer in three seconds Tick
 // returns ErrUnreachable.
 func (l *Link) Probe(now time.Time) {
-	if !l.probing.IsZero() {
-		return
-	}
+	l.doubted = false
 	l.lastFrame = now // what it says about the time before the question counts no more
+	l.ask(now)
+}
+
+func (l *Link) ask(now time.Time) {
 	l.probing = now.Add(probeWait)
 	if l.path.suspect(now) {
 		l.turn(false)

@@ -51,6 +51,17 @@ func isName(host string) bool {
 // String is the proxy without its login.
 func (p *Proxy) String() string { return p.scheme + "://" + p.at.String() }
 
+// ProxyError says that the server was not reached because of the proxy, or behind it.
+type ProxyError struct {
+	Proxy *Proxy
+	Err   error
+}
+
+func (e *ProxyError) Error() string {
+	return fmt.Sprintf("client: by way of the proxy %s: %v", e.Proxy, e.Err)
+}
+func (e *ProxyError) Unwrap() error { return e.Err }
+
 // dial connects to address, HOST:PORT, through the proxy.
 func (p *Proxy) dial(ctx context.Context, n *Net, address string) (net.Conn, error) {
 	conn, err := n.dialPlace(ctx, p.at)
@@ -61,7 +72,7 @@ func (p *Proxy) dial(ctx context.Context, n *Net, address string) (net.Conn, err
 		if conn != nil {
 			conn.Close()
 		}
-		return nil, fmt.Errorf("client: by way of the proxy %s: %w", p, err)
+		return nil, &ProxyError{p, err}
 	}
 	return proxied{conn, p}, nil
 }

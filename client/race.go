@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -24,7 +23,8 @@ type race struct {
 
 	waiting [2][]netip.Addr // not yet tried: IPv6, IPv4
 	turn    int             // whose family is next
-	failed  error
+	unknown error           // why a lookup failed
+	failed  error           // why attempts did
 }
 
 type lookup struct {
@@ -55,13 +55,15 @@ func (n *Net) dialPlace(ctx context.Context, p place) (net.Conn, error) {
 	conn := r.run(ctx)
 	cancel()
 	r.finish()
-	if conn != nil {
+	switch {
+	case conn != nil:
 		return conn, nil
+	case r.failed != nil:
+		return nil, r.failed
+	case r.unknown != nil:
+		return nil, r.unknown
 	}
-	if err := ctx.Err(); r.failed == nil {
-		r.failed = err
-	}
-	return nil, fmt.Errorf("client: %s: %w", p, r.failed)
+	return nil, ctx.Err()
 }
 
 func (r *race) lookUp(ctx context.Context, family int, host string) {
@@ -86,7 +88,7 @@ func (r *race) run(ctx context.Context) net.Conn {
 			return nil
 		case l := <-r.found:
 			r.lookups--
-			r.fail(l.err)
+			also(&r.unknown, l.err)
 			r.waiting[l.family] = l.addrs
 			switch {
 			case !began.IsZero() && r.attempts > 0:
@@ -101,7 +103,7 @@ func (r *race) run(ctx context.Context) net.Conn {
 			if a.err == nil {
 				return a.conn
 			}
-			r.fail(a.err)
+			also(&r.failed, a.err)
 			start.Reset(0)
 		case <-start.C:
 			if a, ok := r.next(); ok {
@@ -115,12 +117,15 @@ func (r *race) run(ctx context.Context) net.Conn {
 	return nil
 }
 
-// fail notes why something failed; both families fail alike for a wrong name.
-func (r *race) fail(err error) {
-	if err != nil && r.failed != nil && err.Error() == r.failed.Error() {
-		return
+// also adds a reason to others; both families fail alike for a wrong name.
+func also(reasons *error, err error) {
+	switch {
+	case err == nil:
+	case *reasons == nil:
+		*reasons = err
+	case (*reasons).Error() != err.Error():
+		*reasons = fmt.Errorf("%w; %w", *reasons, err)
 	}
-	r.failed = errors.Join(r.failed, err)
 }
 
 func (r *race) left() int { return len(r.waiting[0]) + len(r.waiting[1]) }

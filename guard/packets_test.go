@@ -295,6 +295,22 @@ func TestLoopback(t *testing.T) {
 	}
 }
 
+// The volume that the server puts on what a listener hears passes outside the
+// ciphertext.
+func TestListenerVolume(t *testing.T) {
+	onCall(t, v15, v15, func(t *testing.T, c *call) {
+		var out voice.Packet
+		if err := c.bob.Protect(nil, time.Now(), &voice.Packet{Codec: voice.Opus, FrameNumber: 8, Data: speech(3)}, &out); err != nil {
+			t.Fatal(err)
+		}
+		out.Session, out.Context, out.HasVolume, out.Volume = bobby, voice.ContextListener, true, 0.1
+		got := c.packets(c.tunnelDown(&out))
+		if len(got) != 1 || !got[0].HasVolume || got[0].Volume != 0.1 || !bytes.Equal(got[0].Data, speech(3)) {
+			t.Errorf("the client gets %+v", got)
+		}
+	})
+}
+
 // No datagram to the server is larger than what every path on the Internet takes:
 // with IPv6 and UDP headers below 1280 bytes (RFC 8200 section 5).
 func TestDatagramsAreSmall(t *testing.T) {

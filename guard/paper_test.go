@@ -37,6 +37,7 @@ type paper struct {
 	last      *mumblepb.Ping
 	udpPings  []time.Time // by UDP
 	voices    []time.Time // by UDP
+	dialled   int         // attempts of guard to reach the server
 	sizes     []int       // of datagrams from guard
 	deafUDP   bool        // no datagram reaches the server
 	corruptUp bool        // datagrams of the server come broken
@@ -151,6 +152,7 @@ func (c tcp) Unconfirmed() (int, bool) {
 func (p *paper) net() client.Net {
 	return client.Net{
 		DialTCP: func(context.Context, netip.AddrPort) (net.Conn, error) {
+			p.with(func() { p.dialled++ })
 			c := p.server.dial()
 			if c == nil {
 				return nil, errors.New("refused")
@@ -173,6 +175,12 @@ func (p *paper) wall() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return time.Now().Round(0).Add(p.sleep)
+}
+
+func (p *paper) dials() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dialled
 }
 
 // with changes what the network does.

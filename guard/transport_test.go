@@ -312,6 +312,38 @@ func TestUDPLostDownstream(t *testing.T) {
 	})
 }
 
+// A client in TCP mode speaks through its tunnel; guard is free to use UDP upstream,
+// and answers in the client's way.
+func TestTunnelBelowUDPAbove(t *testing.T) {
+	onStock(t, func(t *testing.T, s *stage, c *stock) {
+		c.noUDP = true
+		c.run(10 * time.Second)
+		b, err := voice.Append(nil, voice.Protobuf, voice.ToServer, &voice.Packet{Codec: voice.Opus, FrameNumber: 4, Data: speech(1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := len(s.paper.voices)
+		c.call.server.sofar()
+		c.call.client.conn.Send(control.TypeUDPTunnel, b)
+		synctest.Wait()
+		s.paper.with(func() {
+			if len(s.paper.voices) != before+1 {
+				t.Errorf("%d packets by UDP", len(s.paper.voices)-before)
+			}
+			down, err := voice.Append(nil, voice.Protobuf, voice.ToClient, &voice.Packet{Codec: voice.Opus, Session: bobby, FrameNumber: 3, Data: speech(1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.paper.send(s.paper.up, down)
+		})
+		c.tunnelled, c.voices = 0, 0
+		c.take()
+		if c.tunnelled != 1 || c.voices != 0 {
+			t.Errorf("the client gets %d packets by its tunnel, %d by UDP", c.tunnelled, c.voices)
+		}
+	})
+}
+
 // Where only TCP reaches guard, as through ssh -L, the person is told two seconds
 // after the client's first ping, once, and voice to it goes through the tunnel.
 func TestOnlyTCPHint(t *testing.T) {

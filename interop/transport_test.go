@@ -368,3 +368,47 @@ func TestServerRestart(t *testing.T) {
 		t.Errorf("%d connections reached the server for %d people", n, people)
 	}
 }
+
+// TestTwoServers: one identity, one state directory, two servers, each with a guard
+// and a client of its own. Each guard keeps its port.
+func TestTwoServers(t *testing.T) {
+	t.Parallel()
+	state := shortDir(t)
+	servers := []*peers.Server{peers.Start(t, peers.Murmur15, peers.ServerOptions{}), peers.Start(t, peers.Murmur134, peers.ServerOptions{})}
+	begin := func(i int) *guarded {
+		g := &guarded{sotto: start(t, fmt.Sprintf("guard %d", i), "guard", "--json", "--state", state, servers[i].Addr())}
+		g.port = g.wait("listening", nil).Port
+		return g
+	}
+	other := make([]*peers.Raw, 2)
+	ports := make([]uint16, 2)
+	guards := make([]*guarded, 2)
+	for i, s := range servers {
+		guards[i] = begin(i)
+		ports[i] = guards[i].port
+		his := startGuard(t, fmt.Sprintf("bob's guard %d", i), s.Addr(), automatic)
+		other[i] = peers.DialRaw(t, his.addr(), "bob", peers.RawOptions{UDP: true})
+	}
+	alice := make([]*peers.Raw, 2)
+	for i, g := range guards {
+		alice[i] = peers.DialRaw(t, g.addr(), "alice", peers.RawOptions{UDP: true})
+	}
+	for i, g := range guards {
+		g.together(0, 2)
+		alice[i].SendVoice(voice.Packet{FrameNumber: 2, Data: celt(i, 1, 50)})
+		if got := other[i].WaitHeard(patience, alice[i].Session, 1); !bytes.Equal(got[0].Data, celt(i, 1, 50)) {
+			t.Errorf("server %d: bob hears %+v", i, got)
+		}
+	}
+	if ports[0] == ports[1] {
+		t.Errorf("both guards have port %d", ports[0])
+	}
+	guards[0].Terminate()
+	guards[0].end(patience)
+	if again := begin(0); again.port != ports[0] {
+		t.Errorf("a guard had port %d and comes back with %d", ports[0], again.port)
+	}
+	if alice[1].Err() != nil {
+		t.Errorf("the other session: %v", alice[1].Err())
+	}
+}

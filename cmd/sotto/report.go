@@ -66,7 +66,12 @@ func hintFor(err error) string {
 	}
 	var reject *client.RejectError
 	var dns *net.DNSError
+	var proxy *client.ProxyError
 	switch {
+	case errors.As(err, &proxy):
+		return "is the proxy running, and does it let you through? Nothing went around it"
+	case errors.Is(err, client.ErrOnion):
+		return "with Tor on this computer: --proxy socks5://127.0.0.1:9050"
 	case errors.As(err, &reject):
 		return rejectHint(reject.Type)
 	case errors.As(err, &dns):
