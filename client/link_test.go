@@ -56,6 +56,13 @@ func newFar(t *testing.T, server control.Version, noUDP bool) *far {
 	return newFarBy(t, server, noUDP, client.Net{})
 }
 
+// confirmed is a TCP connection of which all is always confirmed: a Link's time is
+// virtual here, and the system's is not.
+func confirmed(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", to.String())
+	return &told{c, []int{0}}, err
+}
+
 // newFarBy is newFar by a network whose resolver, if it has one, knows the server.
 func newFarBy(t *testing.T, server control.Version, noUDP bool, by client.Net) *far {
 	t.Helper()
@@ -78,6 +85,7 @@ func newFarBy(t *testing.T, server control.Version, noUDP bool, by client.Net) *
 		}
 		accepted <- client.NewConn(tc)
 	}()
+	by.DialTCP = confirmed
 	address := l.Addr().String()
 	if by.Resolver != nil {
 		address = fmt.Sprintf("far.example:%d", l.Addr().(*net.TCPAddr).Port)
@@ -427,6 +435,42 @@ func TestLinkPing(t *testing.T) {
 	}
 	if s := f.link.Stats(); s.TCPPing != 20 || s.Remote.Good != 5 || s.Remote.Lost != 2 {
 		t.Errorf("stats %+v", s)
+	}
+}
+
+// A probe is answered by what was asked after it began, not by what lay in a buffer,
+// and UDP carries voice again after two echoes.
+func TestLinkProbe(t *testing.T) {
+	f := newFar(t, control.MakeVersion(1, 5, 735), false)
+	f.key()
+	f.echo(f.wantPing())
+	if !f.link.OverUDP() {
+		t.Fatal("no UDP to begin with")
+	}
+	old := f.link.Ping(f.now)
+	f.now = f.now.Add(time.Minute)
+	f.link.Probe(f.now)
+	if !f.link.Probing() || f.link.OverUDP() {
+		t.Errorf("probing %v, over UDP %v", f.link.Probing(), f.link.OverUDP())
+	}
+	f.toLink(&mumblepb.Ping{Timestamp: proto.Uint64(old)})
+	if !f.link.Probing() {
+		t.Error("answered by a pong of before")
+	}
+	f.toLink(&mumblepb.TextMessage{Message: proto.String("of before")})
+	if !f.link.Probing() {
+		t.Error("answered by a text")
+	}
+	if err := f.tick(2900 * time.Millisecond); err != nil {
+		t.Errorf("before three seconds: %v", err)
+	}
+	f.toLink(&mumblepb.Ping{Timestamp: proto.Uint64(old + 1)})
+	if f.link.Probing() {
+		t.Error("not answered")
+	}
+	f.link.Probe(f.now)
+	if err := f.tick(3 * time.Second); err != client.ErrUnreachable {
+		t.Errorf("without an answer: %v", err)
 	}
 }
 

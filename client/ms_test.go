@@ -60,7 +60,9 @@ func TestTrickle(t *testing.T) {
 			})
 			defer close(release)
 			now := time.Unix(1_800_000_000, 0)
-			l, err := client.DialLink(t.Context(), now, client.LinkConfig{Address: addr, NoUDP: true, CheckServer: func([]byte) error { return nil }})
+			l, err := client.DialLink(t.Context(), now, client.LinkConfig{
+				Address: addr, NoUDP: true, Net: client.Net{DialTCP: confirmed}, CheckServer: func([]byte) error { return nil },
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,8 +80,7 @@ func TestTrickle(t *testing.T) {
 					break
 				}
 			}
-			// Whether its system has confirmed our pings is a matter of real time.
-			if !errors.Is(err, c.limit) && !errors.Is(err, client.ErrUnreachable) || now.Sub(time.Unix(1_800_000_000, 0)) > 30*time.Second {
+			if !errors.Is(err, c.limit) || now.Sub(time.Unix(1_800_000_000, 0)) > 30*time.Second {
 				t.Errorf("%v after %v", err, now.Sub(time.Unix(1_800_000_000, 0)))
 			}
 		})

@@ -176,10 +176,16 @@ func TestReconnectWhenFull(t *testing.T) {
 // told is a connection whose system says how much the other end has not confirmed.
 type told struct {
 	net.Conn
-	unconfirmed int
+	unconfirmed []int // one answer after the other; the last stays
 }
 
-func (c told) Unconfirmed() (int, bool) { return c.unconfirmed, true }
+func (c *told) Unconfirmed() (n int, known bool) {
+	n = c.unconfirmed[0]
+	if len(c.unconfirmed) > 1 {
+		c.unconfirmed = c.unconfirmed[1:]
+	}
+	return n, true
+}
 
 // A server that answers pings is never given up. One that falls silent is given up
 // after 30 s if its system confirms what it gets; else, for we may have moved to
@@ -191,8 +197,9 @@ func TestSilentServer(t *testing.T) {
 		least, most time.Duration // one ping more than that
 		err         error
 	}{
-		{"confirmed", func(c net.Conn) net.Conn { return told{c, 0} }, 25 * time.Second, 30 * time.Second, client.ErrTimeout},
-		{"not confirmed", func(c net.Conn) net.Conn { return told{c, 70} }, 13 * time.Second, 18 * time.Second, client.ErrUnreachable},
+		{"confirmed", func(c net.Conn) net.Conn { return &told{c, []int{0}} }, 25 * time.Second, 30 * time.Second, client.ErrTimeout},
+		{"something on its way", func(c net.Conn) net.Conn { return &told{c, []int{70, 0}} }, 25 * time.Second, 30 * time.Second, client.ErrTimeout},
+		{"not confirmed", func(c net.Conn) net.Conn { return &told{c, []int{70}} }, 13 * time.Second, 18 * time.Second, client.ErrUnreachable},
 		{"nobody knows", func(c net.Conn) net.Conn { return c }, 13 * time.Second, 18 * time.Second, client.ErrUnreachable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
