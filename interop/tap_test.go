@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -51,6 +52,7 @@ type speaker struct {
 	who    atomic.Pointer[peers.Raw]
 	target atomic.Uint32
 	sent   atomic.Int64
+	busy   sync.Mutex // while a packet is being sent
 }
 
 // talk starts a speaker, by UDP: sending then fails for no reason. It ends with
@@ -69,20 +71,26 @@ func talk(t *testing.T, clip *peers.Speech) *speaker {
 				return
 			case <-tick.C:
 			}
-			r := s.who.Load()
-			if r == nil {
-				continue
+			s.busy.Lock()
+			if r := s.who.Load(); r != nil {
+				r.SendVoice(voice.Packet{
+					Target: uint8(s.target.Load()), FrameNumber: uint64(n) * step,
+					Data: clip.Packets[n%len(clip.Packets)], Terminator: n%64 == 63,
+					HasPosition: true, Position: position,
+				})
+				s.sent.Add(1)
 			}
-			r.SendVoice(voice.Packet{
-				Target: uint8(s.target.Load()), FrameNumber: uint64(n) * step,
-				Data: clip.Packets[n%len(clip.Packets)], Terminator: n%64 == 63,
-				HasPosition: true, Position: position,
-			})
-			s.sent.Add(1)
+			s.busy.Unlock()
 		}
 	}()
 	t.Cleanup(func() { close(stop); <-stopped })
 	return s
+}
+
+// rest waits until nothing is being said any more by who was taken out of who.
+func (s *speaker) rest() {
+	s.busy.Lock()
+	defer s.busy.Unlock()
 }
 
 // more waits until n more packets have been spoken.
