@@ -221,6 +221,9 @@ func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.It
 // Port is the port of Addr.
 func (s *Server) Port() int { return s.port }
 
+// Pid is the process id of the server.
+func (s *Server) Pid() int { return s.proc.cmd.Process.Pid }
+
 // CertDER is the certificate the server shows.
 func (s *Server) CertDER() []byte { return s.Certificate.DER }
 
