@@ -265,3 +265,87 @@ func liveHeap() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
+
+// TestMissingFields plays real sessions in which each message comes once more for each
+// of its fields, without that one.
+func TestMissingFields(t *testing.T) {
+	for _, r := range recordedSessions(t) {
+		for _, m := range []mode{modeTyped, modePrefer, modeOff} {
+			t.Run(r.name+" "+m.String(), func(t *testing.T) {
+				n, ends := 0, map[string]int{}
+				var b *bare
+				play := func(stream []byte, leg func(control.Frame)) {
+					for f := range frames(t, stream) {
+						lessers := without(t, f)
+						if f.Type == control.TypeServerSync {
+							lessers = nil // a second one ends the session: see TestHostileFields
+						}
+						for _, less := range lessers {
+							n++
+							leg(less)
+							if b.ended() {
+								ends[b.err.Error()]++
+								return
+							}
+							b.forget()
+						}
+						leg(f)
+					}
+				}
+				b = newBare(t, m, bare15)
+				b.login(r.version)
+				play(r.toServer, b.clientFrame)
+				if b.ended() {
+					t.Errorf("the client's messages ended the session: %v", b.err)
+				}
+				b.check()
+				b = newBare(t, m, bare15)
+				play(r.fromServer, b.serverFrame)
+				b.blurt()
+				b.check()
+				t.Logf("%d messages", n)
+				if len(ends) > 0 {
+					t.Errorf("sessions ended for %v", ends)
+				}
+			})
+		}
+	}
+}
+
+// without returns the message of a frame once for each of its fields, without it.
+func without(t *testing.T, f control.Frame) (out []control.Frame) {
+	t.Helper()
+	m, err := control.Decode(f)
+	if err != nil {
+		return nil // voice
+	}
+	m.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+		less := proto.Clone(m)
+		less.ProtoReflect().Clear(fd)
+		body, err := proto.MarshalOptions{AllowPartial: true}.Marshal(less)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, control.Frame{Type: f.Type, Body: body})
+		return true
+	})
+	return out
+}
+
+// frames are those of a stream.
+func frames(t *testing.T, stream []byte) func(func(control.Frame) bool) {
+	t.Helper()
+	return func(yield func(control.Frame) bool) {
+		r := control.NewReader(bytes.NewReader(stream), control.MaxLen)
+		for {
+			f, err := r.Next()
+			if err != nil {
+				return
+			}
+			f.Body = bytes.Clone(f.Body)
+			if !yield(f) {
+				return
+			}
+		}
+	}
+}
