@@ -186,6 +186,11 @@ func (m *Machine) turn(now time.Time, g *group, n needs) time.Time {
 		}
 		earliest(t)
 	}
+	if !g.joinedAt.IsZero() && !g.stays(g.joinedAt) {
+		// A Commit that reached us before our Welcome was for the epoch that it brought,
+		// and others are further by now: ours would be a branch of our own.
+		at = latest(at, g.joinedAt.Add(newcomerWait))
+	}
 	return latest(at, g.blockedAt)
 }
 
