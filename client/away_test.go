@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -128,3 +129,54 @@ func (failing) RemoteAddr() net.Addr             { return &net.UnixAddr{} }
 func (failing) SetDeadline(time.Time) error      { return nil }
 func (failing) SetReadDeadline(time.Time) error  { return nil }
 func (failing) SetWriteDeadline(time.Time) error { return nil }
+
+// The computer was asleep: nothing is sent before the server has answered, and without
+// an answer in three seconds the connection is made anew.
+func TestAwakened(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHall(t)
+			cfg := h.config("alice")
+			cfg.Reconnect = true
+			var slept atomic.Int64
+			cfg.Wall = func() time.Time { return time.Now().Round(0).Add(time.Duration(slept.Load())) }
+			r := dial(t, cfg)
+			defer r.close()
+			must[client.Connected](r)
+			time.Sleep(7 * time.Second)
+			h.with(func() { h.frozen = gone })
+			slept.Store(int64(10 * time.Minute))
+			held := 0
+			for range 5 * 50 { // the next ping wakes the owner
+				if err := r.SendVoice(client.Frame{Opus: []byte{0xF8, 1}}); errors.Is(err, client.ErrNotConnected) {
+					held++
+				} else if err != nil {
+					t.Errorf("%v", err)
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+			if !gone {
+				if held > 1 {
+					t.Errorf("%d packets were held though the server answers at once", held)
+				}
+				if d, ok := next[client.Disconnected](r); ok {
+					t.Errorf("%+v", d)
+				}
+				return
+			}
+			if held < 2*50 {
+				t.Errorf("%d packets were held", held)
+			}
+			time.Sleep(3 * time.Second)
+			if d := must[client.Disconnected](r); !errors.Is(d.Err, client.ErrUnreachable) {
+				t.Errorf("%+v", d)
+			}
+			h.with(func() { h.frozen = false })
+			time.Sleep(time.Minute)
+			must[client.Connected](r)
+			if err := r.SendVoice(client.Frame{Opus: []byte{0xF8, 1}}); err != nil {
+				t.Errorf("voice after the return: %v", err)
+			}
+		})
+	}
+}

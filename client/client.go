@@ -62,6 +62,8 @@ type Config struct {
 	SRV  bool
 	Net  Net
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Wall is the wall clock, which goes on while the computer sleeps; nil: the system's.
+	Wall func() time.Time
 	// Announce replaces Version if not zero.
 	Announce control.Version
 	// Reconnect tries again, with back-off, when the connection is lost; not
@@ -129,6 +131,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 			Policy: cfg.Policy, Secret: cfg.Secret, GroupSecret: cfg.GroupSecret, Named: cfg.Named,
 			Address: cfg.Address, Device: cfg.Device, Book: cfg.Book,
 		},
+		sleep:   SleepWatch{Wall: cfg.Wall},
 		memory:  Memory{Book: cfg.Book, Merge: cfg.MergeBook},
 		sendBuf: make([]byte, 0, maxDatagram), openBuf: make([]byte, 0, maxDatagram),
 	}

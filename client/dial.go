@@ -84,7 +84,7 @@ func DialLink(ctx context.Context, now time.Time, cfg LinkConfig) (*Link, error)
 	if cfg.CheckServer == nil && cfg.CheckChain == nil {
 		return nil, errors.New("client: neither CheckServer nor CheckChain is set")
 	}
-	l := &Link{datagrams: make(chan *Datagram, maxDatagrams), lastFrame: now, nextPing: now.Add(tcpPingEvery)}
+	l := &Link{datagrams: make(chan *Datagram, maxDatagrams), lastFrame: now, nextPing: now.Add(tcpPingEvery), nextLook: now.Add(tcpPingEvery)}
 	dial := cfg.Dial
 	if dial == nil {
 		dial = func(ctx context.Context, _, address string) (net.Conn, error) {
@@ -131,7 +131,8 @@ func DialLink(ctx context.Context, now time.Time, cfg LinkConfig) (*Link, error)
 		return nil, hungUp(err)
 	}
 	if a, ok := tcp.RemoteAddr().(*net.TCPAddr); ok && cfg.Net.Proxy == nil {
-		l.remote = a.AddrPort()
+		l.remote, l.by = a.AddrPort(), &cfg.Net
+		l.moved() // notes where the way leads from
 	}
 	if !cfg.NoUDP && l.remote.IsValid() {
 		if err := l.openUDP(&cfg.Net); err != nil {

@@ -45,6 +45,9 @@ var (
 type Link struct {
 	conn      *Conn
 	remote    netip.AddrPort // of the server; invalid through a proxy or a pipe
+	by        *Net
+	nextLook  time.Time    // when to look again from where the way leads
+	sources   []netip.Addr // own addresses from which the way led, and was not lost
 	udp       net.Conn
 	udpWG     sync.WaitGroup
 	datagrams chan *Datagram
@@ -324,6 +327,13 @@ func (l *Link) Tick(now time.Time) error {
 	if !now.Before(l.nextPing) {
 		l.Ping(now)
 	}
+	if !now.Before(l.nextLook) {
+		l.nextLook = now.Add(tcpPingEvery)
+		if l.moved() {
+			l.doubted = false
+			l.ask(now)
+		}
+	}
 	if l.udp != nil && l.crypt.Valid() && !l.barred {
 		if l.path.check(now) {
 			l.turn(false)
@@ -341,6 +351,7 @@ func (l *Link) Deadline() time.Time {
 	if l.nextPing.Before(d) {
 		d = l.nextPing
 	}
+	d = earlier(d, l.nextLook)
 	switch {
 	case !l.probing.IsZero():
 		d = earlier(d, l.probing)

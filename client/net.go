@@ -25,6 +25,9 @@ type Net struct {
 	// class if it is of the system. DialUDP makes a socket to one address.
 	DialTCP func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 	DialUDP func(to netip.AddrPort) (net.Conn, error)
+	// Source is the own address from which packets to another one leave now; not ok:
+	// there is no way, for the moment. It sends nothing.
+	Source func(to netip.AddrPort) (from netip.Addr, ok bool)
 	// Proxy leads everything; nil: none. With it there is TCP only: no name but the
 	// proxy's own is looked up and nothing is sent to anybody but the proxy.
 	Proxy *Proxy
@@ -74,6 +77,22 @@ func (n *Net) dialUDP(to netip.AddrPort) (net.Conn, error) {
 	c.SetWriteBuffer(udpBuffer)
 	mark(c, classVoice)
 	return c, nil
+}
+
+func (n *Net) source(to netip.AddrPort) (from netip.Addr, ok bool) {
+	if n.Source != nil {
+		return n.Source(to)
+	}
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to)) // which only looks at the routes
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	defer c.Close()
+	a, ok := c.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		return netip.Addr{}, false
+	}
+	return a.AddrPort().Addr().Unmap(), true
 }
 
 // UDP makes a socket to a server, for questions beside a Link. With a proxy there

@@ -330,3 +330,20 @@ func TestSRVOrder(t *testing.T) {
 		t.Error("the answer itself was sorted")
 	}
 }
+
+// The system says from where it would send, and sends nothing.
+func TestSource(t *testing.T) {
+	u, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	from, ok := new(Net).source(netip.MustParseAddrPort(u.LocalAddr().String()))
+	if !ok || from.String() != "127.0.0.1" {
+		t.Errorf("from %v, %v", from, ok)
+	}
+	u.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	if n, _, err := u.ReadFromUDP(make([]byte, 10)); err == nil {
+		t.Errorf("%d bytes were sent", n)
+	}
+}

@@ -3,11 +3,13 @@ package client
 import (
 	"crypto/tls"
 	"net"
+	"slices"
 	"time"
 )
 
 // Probe asks whether the server can still be reached, for the owner has reason to
-// doubt it: the computer was asleep. Voice does not go by UDP
+// doubt it: the computer was asleep. Tick asks by itself when the
+// network has changed or pings stay away. Voice does not go by UDP
 // until that has shown that it works. Without an answer in three seconds Tick
 // returns ErrUnreachable.
 func (l *Link) Probe(now time.Time) {
@@ -23,6 +25,25 @@ func (l *Link) ask(now time.Time) {
 	}
 	l.probe = l.Ping(now)
 	l.PingUDP(now)
+}
+
+// maxSources bounds the own addresses that are remembered: one with several ways out
+// may use them in turn.
+const maxSources = 8
+
+// moved reports whether packets to the server leave from another address than ever
+// before on this connection, as after a change of the network: then what was connected
+// from the old one is probably lost.
+func (l *Link) moved() bool {
+	if !l.remote.IsValid() {
+		return false // the way is the proxy's
+	}
+	from, ok := l.by.source(l.remote)
+	if !ok || slices.Contains(l.sources, from) || len(l.sources) >= maxSources {
+		return false
+	}
+	l.sources = append(l.sources, from)
+	return len(l.sources) > 1
 }
 
 // Probing reports whether a probe is not answered yet.

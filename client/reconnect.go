@@ -51,8 +51,8 @@ func (c *Client) disconnected() {
 }
 
 // offline reports whether there is nothing to send over: the connection is lost,
-// or the login over a new one is not complete.
-func (c *Client) offline() bool { return !c.up || c.link.Err() != nil }
+// is not known to be there after a sleep, or the login over a new one is not complete.
+func (c *Client) offline() bool { return !c.up || c.link.Err() != nil || c.link.Probing() }
 
 // leave is what may leave now. Over a lost connection nothing does, whatever the
 // gate of its endpoint said last.

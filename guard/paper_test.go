@@ -37,6 +37,7 @@ type paper struct {
 	last      *mumblepb.Ping
 	udpPings  []time.Time // by UDP
 	voices    []time.Time // by UDP
+	moved     bool        // another network
 	dialled   int         // attempts of guard to reach the server
 	sizes     []int       // of datagrams from guard
 	deafUDP   bool        // no datagram reaches the server
@@ -158,6 +159,14 @@ func (p *paper) net() client.Net {
 				return nil, errors.New("refused")
 			}
 			return tcp{c, p}, nil
+		},
+		Source: func(netip.AddrPort) (netip.Addr, bool) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if p.moved {
+				return netip.MustParseAddr("192.0.2.7"), true
+			}
+			return netip.MustParseAddr("192.0.2.1"), true
 		},
 		DialUDP: func(netip.AddrPort) (net.Conn, error) {
 			p.up = newPackets()

@@ -222,6 +222,44 @@ func TestRoaming(t *testing.T) {
 	})
 }
 
+// The way to the server leads from another address: it is asked at once, at the next
+// ping, whether the old connection still works. If not, both legs close three seconds
+// later, and the client comes back; if it does, that address is never asked about again.
+func TestNewNetwork(t *testing.T) {
+	t.Run("the old way is lost", func(t *testing.T) {
+		onStock(t, func(t *testing.T, s *stage, c *stock) {
+			c.run(10 * time.Second)
+			s.paper.with(func() { s.paper.moved, s.paper.frozen, s.paper.confirms = true, true, true })
+			begin := time.Now()
+			for n := uint64(0); !c.ended && time.Since(begin) < time.Minute; n++ {
+				if n%50 == 0 {
+					c.call.pingBoth(c.down, 1000+n)
+				}
+				time.Sleep(100 * time.Millisecond)
+				c.take()
+			}
+			if d := time.Since(begin); d > 8*time.Second+100*time.Millisecond {
+				t.Errorf("closed after %v", d)
+			}
+			if len(c.lines) == 0 || !strings.Contains(c.lines[len(c.lines)-1], "changed its network") {
+				t.Errorf("the client is told %q", c.lines)
+			}
+		})
+	})
+	t.Run("it works", func(t *testing.T) {
+		onStock(t, func(t *testing.T, s *stage, c *stock) {
+			c.run(10 * time.Second)
+			for range 4 {
+				s.paper.with(func() { s.paper.moved = !s.paper.moved })
+				c.run(10 * time.Second)
+				if udp, _ := c.speak(); !udp || c.ended {
+					t.Errorf("by UDP %v, ended %v", udp, c.ended)
+				}
+			}
+		})
+	})
+}
+
 // Datagrams to the server are lost for a while: the tunnel after 5 to 7 s, a probe at
 // least every 10 s, and UDP again after two echoes. The client's leg knows nothing.
 func TestUDPLostUpstream(t *testing.T) {
