@@ -58,8 +58,8 @@ func hostile(m protoreflect.Message, fd protoreflect.FieldDescriptor) (out []pro
 	}
 	for _, v := range hostileValues(fd) {
 		for _, n := range times {
-			if size := len(fmt.Sprint(v.Interface())); n*size > 4<<20 {
-				n = max(1, 4<<20/size) // more is no frame
+			if size := len(fmt.Sprint(v.Interface())); n*size > 1<<20 {
+				n = max(1, 1<<20/size) // more is no frame
 			}
 			with(v, n)
 		}

@@ -162,9 +162,14 @@ func checkDifferences(t *testing.T, kind peers.ServerKind, runs map[way]*mix) {
 			t.Errorf("docs/compat.md does not list: %s", name)
 		}
 	}
-	for name := range runs[direct].hits {
-		if !slices.Contains([]string{diffPosition}, name) {
-			t.Errorf("without guard there is: %s", name)
+	for w, fine := range map[way][]string{
+		direct:     {},
+		throughOff: {diffRelease, diffWelcome, diffLines, diffPosition},
+	} {
+		for name := range runs[w].hits {
+			if !slices.Contains(fine, name) {
+				t.Errorf("%s: there is %s", w, name)
+			}
 		}
 	}
 }

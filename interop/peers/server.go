@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -186,7 +187,11 @@ func (s *Server) run() error {
 			return true
 		}
 		last = s.answers()
-		return last == nil || portTaken(p.out.String())
+		if portTaken(p.out.String()) {
+			last = errors.New("peers: its TCP or UDP port is taken") // it may answer at the other
+			return true
+		}
+		return last == nil
 	}) || last != nil {
 		p.stop()
 		return last
