@@ -113,6 +113,23 @@ func (e *Groups) lookPeople(now time.Time) {
 	}
 }
 
+// Suspects are the people in the groups that we send to whose identity has changed,
+// which the user has not accepted: their sessions, sorted.
+func (e *Groups) Suspects() (list []uint32) {
+	for _, r := range e.groupsOf {
+		if !r.suspect || r.Group != e.home && !(r.direct && r.wanted) {
+			continue
+		}
+		for _, l := range r.Leaves {
+			if e.watching.judged[leafKey{l.Session, l.Who.Identity}].reason != "" {
+				list = append(list, l.Session)
+			}
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
 // askAgain lets lookPeople ask again about direct groups, which are closed until
 // their people are accepted.
 func (e *Groups) askAgain() {

@@ -268,6 +268,15 @@ func (e *Endpoint) directFailed(now time.Time, o e2ee.DirectFailed) {
 	}
 }
 
+// Suspects are the people in groups that we speak to whose key is another than before,
+// which the person has not accepted: their sessions, sorted.
+func (e *Endpoint) Suspects() []uint32 {
+	if e.groups == nil {
+		return nil
+	}
+	return e.groups.Suspects()
+}
+
 // MayPlayClear reports whether ordinary Opus of a session may be played, with the
 // mark that it is not protected.
 func (e *Endpoint) MayPlayClear(session uint32) bool {

@@ -17,6 +17,7 @@ func (s *session) drain() {
 	for {
 		o, ok := s.end.Next()
 		if !ok {
+			s.estrange()
 			return
 		}
 		switch o := o.(type) {

@@ -35,9 +35,10 @@ type session struct {
 
 	ownCertificate bool // upstream sees guard's own certificate, not the imported one
 	attempt        attempt
-	rejected       bool // the server refused the login
-	kicked         bool // the server has removed the client, which was said
-	ghosted        bool // in favour of another connection, which was said
+	rejected       bool     // the server refused the login
+	estranged      []uint32 // whose key is in question, as the client was shown; sorted
+	kicked         bool     // the server has removed the client, which was said
+	ghosted        bool     // in favour of another connection, which was said
 	synced         bool
 	braked         bool                 // the client believes that it is suppressed by us
 	shown          e2ee.State           // the state the person was last told of

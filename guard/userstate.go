@@ -46,6 +46,10 @@ func userStateDown(s *session, _ time.Time, m proto.Message) action {
 		u.TemporaryAccessTokens = nil
 		act = rewrite
 	}
+	if u.GetHash() != "" && s.strange(u.GetSession()) {
+		u.Hash = proto.String("")
+		act = rewrite
+	}
 	if name := s.shownName(u.GetName()); name != u.GetName() {
 		u.Name = proto.String(name)
 		act = rewrite
