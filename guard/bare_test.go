@@ -27,6 +27,7 @@ import (
 	"github.com/sotto-voip/sotto/envelope"
 	"github.com/sotto-voip/sotto/events"
 	"github.com/sotto-voip/sotto/mumble/control"
+	"github.com/sotto-voip/sotto/mumble/crypt"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 	"github.com/sotto-voip/sotto/mumble/voice"
 	"github.com/sotto-voip/sotto/opus"
@@ -57,6 +58,7 @@ type bare struct {
 	s    *session
 	now  time.Time
 	bob  *endpoint.Endpoint // of modeTyped
+	far  *crypt.CryptState  // of the server, see serverKey
 
 	up, down             *sink
 	serverEnd, clientEnd net.Conn // where a test may write itself, if the session's loop runs

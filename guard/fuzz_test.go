@@ -8,7 +8,10 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/sotto-voip/sotto/client"
 	"github.com/sotto-voip/sotto/mumble/control"
+	"github.com/sotto-voip/sotto/mumble/crypt"
+	"github.com/sotto-voip/sotto/mumble/voice"
 )
 
 // recorded is what a client and a real server said to each other: see
@@ -146,4 +149,76 @@ func TestRecordedSessions(t *testing.T) {
 			})
 		}
 	}
+}
+
+// FuzzDatagrams mutates what comes by UDP under the right keys, of either leg.
+func FuzzDatagrams(f *testing.F) {
+	for _, r := range recordedSessions(f) {
+		for _, stream := range [][]byte{r.fromServer, r.toServer} {
+			seeds := 0
+			in := control.NewReader(bytes.NewReader(stream), control.MaxLen)
+			for frame, err := in.Next(); err == nil && seeds < 20; frame, err = in.Next() {
+				if frame.Type == control.TypeUDPTunnel {
+					f.Add(byte(seeds), r.version == bare15, bytes.Equal(stream, r.toServer), bytes.Clone(frame.Body))
+					seeds++
+				}
+			}
+		}
+	}
+	for _, format := range []voice.Format{voice.Legacy, voice.Protobuf} {
+		f.Add(byte(modePrefer), format == voice.Protobuf, true, voice.AppendPing(nil, format, &voice.Ping{Timestamp: 77}))
+	}
+	f.Fuzz(func(t *testing.T, m byte, new, fromClient bool, plain []byte) {
+		if len(plain) > 1500 {
+			return
+		}
+		version := bare13
+		if new {
+			version = bare15
+		}
+		b := newBare(t, mode(m)%modes, version)
+		b.login(version)
+		for range 3 { // again, as a network may do, and as a speaker does
+			if fromClient {
+				b.s.fromClientUDP(b.now, &client.Datagram{B: b.clientKey().Seal(nil, plain)})
+			} else {
+				b.s.fromServerUDP(b.now, &client.Datagram{B: b.serverKey().Seal(nil, plain)})
+			}
+		}
+		if b.s.down.lastGood != b.now && fromClient {
+			t.Error("the datagram did not open")
+		}
+		if b.ended() {
+			t.Errorf("a datagram ended the session: %v", b.err)
+		}
+		if len(b.s.marks) > maxMarks || len(b.s.pings) > maxPings+1 {
+			t.Errorf("kept: %d marks, %d pings", len(b.s.marks), len(b.s.pings))
+		}
+		b.check()
+	})
+}
+
+// clientKey is the cipher of a client that was given its key just now.
+func (b *bare) clientKey() *crypt.CryptState {
+	b.t.Helper()
+	return b.key(b.s.down.crypt.Key(), b.s.down.crypt.DecryptIV(), b.s.down.crypt.EncryptIV())
+}
+
+// serverKey is that of the server of greeting.
+func (b *bare) serverKey() *crypt.CryptState {
+	b.t.Helper()
+	if b.far == nil {
+		key := bytes.Repeat([]byte{7}, 16)
+		b.far = b.key(key, key, key)
+	}
+	return b.far
+}
+
+func (b *bare) key(key, encrypt, decrypt []byte) *crypt.CryptState {
+	b.t.Helper()
+	c := &crypt.CryptState{}
+	if err := c.SetKey(bytes.Clone(key), bytes.Clone(encrypt), bytes.Clone(decrypt)); err != nil {
+		b.t.Fatal(err)
+	}
+	return c
 }
