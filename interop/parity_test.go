@@ -374,11 +374,6 @@ func (x *mix) round() {
 			number := uint32(1 + n)
 			alice.raw.Send(&mumblepb.VoiceTarget{Id: &number, Targets: []*mumblepb.VoiceTarget_Target{w.target}})
 			alice.fence()
-			if w.target.GetGroup() != "" && x.way == prefer {
-				alice.speak(uint8(number)) // which guard refuses
-				x.hits[diffGroup]++
-				return
-			}
 			alice.knock(uint8(number), w.hearers)
 			alice.speak(uint8(number), w.hearers...)
 		})
@@ -517,8 +512,11 @@ func (x *mix) words() {
 	x.step("tokens", func() { alice.raw.Send(&mumblepb.Authenticate{Tokens: []string{"one", "two"}, Opus: proto.Bool(true)}) })
 	x.step("plugin data", func() {
 		alice.raw.Send(&mumblepb.PluginDataTransmission{ReceiverSessions: []uint32{bob.raw.Session}, Data: []byte("data of a game"), DataID: proto.String("game")})
-		if x.way == prefer {
-			x.hits[diffPlugin]++
+		if x.kind != peers.Murmur134 { // which passes none
+			bob.raw.Wait(patience, "data of a plugin", func(g peers.Received) bool {
+				m, ok := g.Message.(*mumblepb.PluginDataTransmission)
+				return ok && m.GetDataID() == "game"
+			})
 		}
 	})
 	x.step("a place in a game", func() {
@@ -710,9 +708,6 @@ func compareLines(t *testing.T, what string, want, got []string) {
 			g = gotSteps[i]
 		}
 		if slices.Equal(w, g) {
-			continue
-		}
-		if len(w) > 0 && notCompared[strings.TrimPrefix(w[0], "-- ")] != "" && strings.HasPrefix(without(g, w), " ") {
 			continue
 		}
 		if shown++; shown > 8 {
