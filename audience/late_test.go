@@ -163,3 +163,35 @@ func honest(t *testing.T, seed uint64) (epochs int, forked bool) {
 	check()
 	return len(keys), forked
 }
+
+// Somebody who misses a Commit sees the Beacon of whom it added, which names no epoch
+// that the two share. That is to be behind, and no fork: it asks, and follows.
+func TestMissedAdd(t *testing.T) {
+	for seed := range uint64(4) {
+		h, all := meeting(t, 430+seed, audience.RegimeEcho, mls.InsecureSuite(t), 3)
+		h.run(30 * time.Second)
+		bob := all[2]
+		before, _ := bob.home()
+		shown, missing := false, true
+		h.meddle = func(from, to uint32, o envelope.Object) []time.Duration {
+			switch {
+			case missing && to == bob.session && (o.Kind == envelope.KindMLSMessage || o.Kind == envelope.KindRef || o.Kind == envelope.KindHello):
+				return nil
+			case to == bob.session && o.Kind == envelope.KindBeacon && h.people[from] != nil && !slices.Contains(all, h.people[from]):
+				if e, _ := bob.home(); !shown && e.Epoch != before.Epoch {
+					t.Error("bob has the Commit")
+				}
+				shown, missing = true, false
+			case missing && to == bob.session && o.Kind == envelope.KindBeacon:
+				return nil // of those who would tell him first
+			}
+			return []time.Duration{h.delay()}
+		}
+		dora := h.arrive(3)
+		h.until(20*time.Second, "dora's Beacon is shown to bob", func() bool { return shown })
+		h.until(20*time.Second, "together", func() bool { return together(append(all, dora)...) })
+		if n := alarms(append(all, dora)); n > 0 || bob.m.Stats().Forks > 0 {
+			t.Errorf("seed %d: %d alarms, bob counts %d forks", seed, n, bob.m.Stats().Forks)
+		}
+	}
+}
