@@ -48,6 +48,7 @@ type Endpoint struct {
 
 	move      uint32 // channel the own client asked for
 	moveUntil time.Time
+	making    making // a temporary channel that the own client has asked for
 
 	nextToken uint64
 	handshake map[uint64]uint64 // tokens under way that are not the person's texts, and the engine's
@@ -216,7 +217,7 @@ func (e *Endpoint) Disconnected(now time.Time) {
 	clear(e.rosters)
 	e.early, e.suspects, e.sent = early{}, suspects{}, nil
 	e.mirror = mirror.Mirror{}
-	e.bandwidth, e.moveUntil, e.stale = 0, time.Time{}, false
+	e.bandwidth, e.moveUntil, e.making, e.stale = 0, time.Time{}, making{}, false
 }
 
 // Mirror is the server's word about channels and users.

@@ -258,3 +258,43 @@ func TestOwnUserVanishes(t *testing.T) {
 	alice.mustHear(0, bob)
 	bob.mustHear(0, alice)
 }
+
+// Who makes a temporary channel is moved into it by the server, which is what they
+// wanted; into any other it is not.
+func TestOwnTemporaryChannel(t *testing.T) {
+	for what, c := range map[string]struct {
+		name      string
+		parent    uint32
+		temporary bool
+		after     time.Duration
+		own       bool
+	}{
+		"as asked":          {"den", 0, true, time.Second, true},
+		"another name":      {"Den", 0, true, time.Second, false},
+		"another parent":    {"den", 5, true, time.Second, false},
+		"one that stays":    {"den", 0, false, time.Second, false},
+		"eleven seconds on": {"den", 0, true, 11 * time.Second, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := newRelay(t, echoes)
+			r.channel(5, 0, "Other")
+			r.join("eve", 0, nil)
+			alice := r.join("alice", 0, preferring(t))
+			r.run(5 * time.Second)
+			r.wantLeave(alice, e2ee.LeaveClear)
+			alice.LocalCreate(r.now, 0, "den")
+			r.run(c.after)
+			alice.out = nil
+			r.broadcast(&mumblepb.ChannelState{ChannelId: proto.Uint32(9), Parent: &c.parent, Name: &c.name, Temporary: &c.temporary})
+			r.broadcast(&mumblepb.UserState{Session: proto.Uint32(alice.session), ChannelId: proto.Uint32(9)})
+			r.carry()
+			want := e2ee.StateAsked // who was in Clear, and is moved
+			if c.own {
+				want = e2ee.StateFind
+			}
+			if got := outputs[endpoint.Gate](alice); len(got) == 0 || got[0].To != want {
+				t.Errorf("states %+v", got)
+			}
+		})
+	}
+}

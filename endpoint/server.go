@@ -81,6 +81,7 @@ func (e *Endpoint) FromServer(now time.Time, m proto.Message) (Fate, []mirror.Ev
 			e.world(now, true)
 		}
 	}
+	e.making.see(now, events)
 	if e.mirror.Synced() && moved(events) {
 		own, self := e.ownAct(now, events)
 		if self || now.Sub(e.worldAt) >= worldPace {

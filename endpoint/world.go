@@ -47,7 +47,7 @@ func (e *Endpoint) ownAct(now time.Time, events []mirror.Event) (own, self bool)
 		if !ok || c.New.Session != e.mirror.Self() || c.Old.Channel == c.New.Channel {
 			continue
 		}
-		own = now.Before(e.moveUntil) && c.New.Channel == e.move
+		own = now.Before(e.moveUntil) && c.New.Channel == e.move || e.making.made(now, c.New.Channel)
 		e.moveUntil = time.Time{}
 		return own, true
 	}
@@ -96,6 +96,39 @@ func (e *Endpoint) freshen(now time.Time) {
 	if e.stale {
 		e.world(now, false)
 	}
+}
+
+// making is a temporary channel that the own client asked for. The server moves who
+// makes one into it (Murmur src/murmur/Messages.cpp, msgChannelState), which is the
+// user's own act: they wanted to be there.
+type making struct {
+	parent  uint32
+	name    string
+	until   time.Time
+	channel uint32
+	found   bool // channel is the one
+}
+
+// see looks for the channel among what has changed.
+func (m *making) see(now time.Time, events []mirror.Event) {
+	if !now.Before(m.until) || m.found {
+		return
+	}
+	for _, ev := range events {
+		if c, ok := ev.(mirror.ChannelAdded); ok && c.Channel.Temporary && c.Channel.Parent == m.parent && c.Channel.Name == m.name {
+			m.channel, m.found = c.Channel.ID, true
+			return
+		}
+	}
+}
+
+func (m *making) made(now time.Time, channel uint32) bool {
+	return m.found && now.Before(m.until) && channel == m.channel
+}
+
+// LocalCreate says that the own client asks for a temporary channel below parent.
+func (e *Endpoint) LocalCreate(now time.Time, parent uint32, name string) {
+	e.making = making{parent: parent, name: name, until: now.Add(ownActWindow)}
 }
 
 // LocalMove says that the own client asks to go to another channel. The gate

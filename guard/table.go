@@ -162,10 +162,15 @@ func spendsText(s *session, now time.Time, _ proto.Message) action {
 	return pass
 }
 
-// channelStateUp: descriptions are for all to read.
+// channelStateUp: descriptions are for all to read. Who makes a temporary channel is
+// moved into it.
 func channelStateUp(s *session, now time.Time, m proto.Message) action {
-	if m.(*mumblepb.ChannelState).GetDescription() != "" {
+	c := m.(*mumblepb.ChannelState)
+	if c.GetDescription() != "" {
 		s.sayPublic()
+	}
+	if c.ChannelId == nil && c.GetTemporary() {
+		s.end.LocalCreate(now, c.GetParent(), c.GetName())
 	}
 	return spendsText(s, now, m)
 }

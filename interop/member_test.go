@@ -151,6 +151,8 @@ func (m *member) take(ev client.Event) {
 		m.gate = ev.Leave
 	case client.Notice:
 		m.notices = append(m.notices, ev.Code+": "+ev.Text)
+	case client.Denied:
+		m.notices = append(m.notices, "denied: "+ev.Reason)
 	case client.Question:
 		m.notices = append(m.notices, "question: "+ev.Text)
 	case client.Connected:
@@ -233,6 +235,39 @@ func (m *member) told(words string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.ContainsFunc(m.notices, func(n string) bool { return strings.Contains(n, words) })
+}
+
+// write sends a text to the channel until everybody has read it: again only when it was
+// refused, which a person does as well.
+func (m *member) write(html string, readers ...*member) {
+	m.t.Helper()
+	read := func() bool {
+		return !slices.ContainsFunc(readers, func(r *member) bool { return !r.hasText(html) })
+	}
+	refused := 0
+	for end := time.Now().Add(2 * patience); !read(); time.Sleep(20 * time.Millisecond) {
+		if n := m.count("denied: "); n > refused || refused == 0 {
+			refused = max(n, 1)
+			if err := m.SendText(html); err != nil {
+				m.t.Error(err)
+			}
+		}
+		if time.Now().After(end) {
+			m.t.Fatalf("%q is not read:\n%s", html, m.tell())
+		}
+	}
+}
+
+// count counts what it was told that begins so.
+func (m *member) count(begin string) (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, notice := range m.notices {
+		if strings.HasPrefix(notice, begin) {
+			n++
+		}
+	}
+	return n
 }
 
 // hasText reports whether a text arrived encrypted, word for word.
