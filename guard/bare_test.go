@@ -229,17 +229,6 @@ func (b *bare) tick() {
 	}
 }
 
-// wait lets time pass, step by step.
-func (b *bare) wait(d time.Duration) {
-	for end := b.now.Add(d); b.now.Before(end) && b.err == nil; {
-		b.now = b.now.Add(100 * time.Millisecond)
-		b.tick()
-		// Both ends are there, whatever else they do.
-		b.server(&mumblepb.Ping{})
-		b.s.down.lastTCP = b.now
-	}
-}
-
 const bareAlice, bareBob = 7, 8
 
 // greeting is a login as servers give it.

@@ -410,7 +410,7 @@ func (h *hour) minute(n int) {
 	}
 	h.pass(time.Second)
 	h.talk(5 * time.Second)
-	h.pass(h.begin.Add(time.Duration(n+1) * time.Minute).Sub(time.Now()))
+	h.pass(time.Until(h.begin.Add(time.Duration(n+1) * time.Minute)))
 }
 
 // reasons are those that the script gives to hold the client: the first few seconds
