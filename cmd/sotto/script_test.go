@@ -60,7 +60,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fails": fails, "mode": mode, "p12": makeP12, "busy": busy, "server": startServer, "recert": recert,
 			"keepport": keepPort, "listening": listening, "differ": differ, "long": long,
-			"settings": writeSettings, "guards": guards, "appears": appears, "untouched": untouched, "fails2": failsAll,
+			"settings": writeSettings, "guards": guards, "appears": appears, "says": says, "untouched": untouched, "fails2": failsAll,
 		},
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -141,6 +142,15 @@ func appears(ts *testscript.TestScript, _ bool, args []string) {
 	within(ts, args[0], func() bool {
 		_, err := os.Stat(ts.MkAbs(args[0]))
 		return err == nil
+	})
+}
+
+// says waits until a file has a line that matches: says FILE REGEXP
+func says(ts *testscript.TestScript, _ bool, args []string) {
+	line := regexp.MustCompile("(?m)" + args[1])
+	within(ts, args[0]+" says "+args[1], func() bool {
+		b, err := os.ReadFile(ts.MkAbs(args[0]))
+		return err == nil && line.Match(b)
 	})
 }
 
