@@ -51,7 +51,7 @@ events                edge
 stockclient           edge
 client                edge    endpoint e2ee identity trust opus mumble/mirror mumble/control mumble/mumblepb mumble/voice mumble/crypt golang.org/x/net golang.org/x/sys google.golang.org/protobuf
 headless              edge    client endpoint e2ee events opus ogg mumble/mirror golang.org/x/net
-guard                 edge    events client endpoint envelope e2ee keystore identity trust opus mumble/mirror mumble/control mumble/mumblepb mumble/voice mumble/crypt golang.org/x/net google.golang.org/protobuf
+guard                 edge    events client endpoint envelope e2ee keystore identity trust opus mumble/mirror mumble/control mumble/mumblepb mumble/voice mumble/crypt golang.org/x/net golang.org/x/text google.golang.org/protobuf
 
 # front doors: flags in, parts wired
 internal/demo         edge    client e2ee envelope events internal/evilserver opus ogg mumble/mumblepb mumble/voice google.golang.org/protobuf

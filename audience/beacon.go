@@ -14,6 +14,8 @@ type view struct {
 	now   [16]byte
 	past  [][envelope.PastLen]byte
 	at    time.Time
+	// signed: by the leaf that we know of its session. Anybody could have made the others.
+	signed bool
 }
 
 // digest returns the first eight bytes of D(e) that the Beacon names.

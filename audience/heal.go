@@ -17,6 +17,7 @@ type healing struct {
 	// names none of ours.
 	ahead  map[uint32]time.Time
 	said   bool // NoticeFork
+	sure   bool // it was said of a view that is signed
 	moveAt time.Time
 }
 
@@ -127,12 +128,13 @@ func (m *Machine) forked(now time.Time, g *group, session uint32, v *view, signe
 	if len(h.views) >= maxMembers {
 		return
 	}
+	v.signed = signed
 	h.views[session] = v
 	if l := g.bySession(session); l != nil && signed {
 		l.heard, l.alive = time.Time{}, now // it does not follow us
 	}
-	if !h.said {
-		h.said = true
+	if !h.said || signed && !h.sure { // a stranger's word does not hide a member's
+		h.said, h.sure = true, signed
 		m.stats.Forks++
 		m.emit(Notice{Code: NoticeFork, Place: g.index(), Session: session})
 	}
@@ -165,14 +167,14 @@ func (m *Machine) runHealing(now time.Time, g *group) {
 	}
 	if len(h.views) == 0 {
 		if h.said {
-			h.said = false
+			h.said, h.sure = false, false
 			m.emit(Notice{Code: NoticeHealed, Place: g.index()})
 		}
 		h.moveAt = time.Time{}
 		return
 	}
 	b := g.heaviestBranch()
-	if !b.outweighs(m.weight(now, g)) {
+	if b == nil || !b.outweighs(m.weight(now, g)) {
 		h.moveAt = time.Time{}
 		return
 	}
@@ -202,12 +204,16 @@ func (m *Machine) stillHere(g *group, session uint32) bool {
 
 // heaviestBranch is the other branch that most people are on: of equals the one
 // with the smaller digest at the latest epoch that it and we name. Both sides of a
-// fork find the same epoch, though their members do not remember equally much.
+// fork find the same epoch, though their members do not remember equally much. In a
+// locked group only what our leaves have signed counts; nil: there is none.
 func (g *group) heaviestBranch() *branch {
 	var list []*branch
 	own := g.history()
 	for _, s := range slices.Sorted(maps.Keys(g.heal.views)) {
 		v := g.heal.views[s]
+		if g.ext.Flags&envelope.FlagLocked != 0 && !v.signed {
+			continue // or whoever a locked group keeps out could call its members over
+		}
 		i := slices.IndexFunc(list, func(b *branch) bool {
 			return slices.ContainsFunc(b.views, func(o *view) bool { _, same := o.compare(v); return same })
 		})

@@ -1,6 +1,7 @@
 package audience
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"time"
@@ -94,6 +95,11 @@ func (m *Machine) join(now time.Time, w *mls.Welcome, o *offer, from uint32) (*m
 		} else if ext.Session != from {
 			return errSigner
 		}
+		if old := m.lockedIn(now, o.place); old != nil {
+			if known := old.bySession(from); known == nil || !bytes.Equal(known.key, l.SignatureKey) {
+				return errSigner
+			}
+		}
 		return nil
 	}
 	for n := range 4 {
@@ -128,6 +134,16 @@ func (m *Machine) join(now time.Time, w *mls.Welcome, o *offer, from uint32) (*m
 	return nil, errSecret
 }
 
+// lockedIn is the locked group that we are in at a place with others, nil if there is
+// none. Only its members lead out of it, and only into another branch of it: else
+// whoever it keeps out could.
+func (m *Machine) lockedIn(now time.Time, p *place) *group {
+	if p == nil || p.group == nil || p.group.ext.Flags&envelope.FlagLocked == 0 || m.weight(now, p.group) == 1 {
+		return nil
+	}
+	return p.group
+}
+
 // checkJoined holds a group that a Welcome leads into against §2.3, §2.4, §2.5 and
 // what the server shows.
 func (m *Machine) checkJoined(now time.Time, mg *mls.Group, o *offer) error {
@@ -153,6 +169,9 @@ func (m *Machine) checkJoined(now time.Time, mg *mls.Group, o *offer) error {
 	}
 	if o.place != nil {
 		if ext.Audience != envelope.AudienceChannel || !o.place.hasChannel(ext.Anchor) {
+			return errWelcome
+		}
+		if old := m.lockedIn(now, o.place); old != nil && old.id != gid {
 			return errWelcome
 		}
 		// Somebody else founded in the same moment: of two groups with one person in

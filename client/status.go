@@ -8,6 +8,18 @@ import (
 	"github.com/sotto-voip/sotto/endpoint"
 )
 
+// Plain reports whether the client encrypts nothing.
+func (c *Client) Plain() bool { return c.cfg.Policy == e2ee.PolicyOff }
+
+// Line is StateLine now.
+func (c *Client) Line() (line string, err error) {
+	err = c.call(func() error {
+		line = StateLine(c.end)
+		return nil
+	})
+	return line, err
+}
+
 // StateLine is the state of an endpoint in one line for a person. Its words are
 // the three of the product: private, encrypted but not checked, not private. With
 // a typed secret nobody is verified, so it is never "private". Guard shows it in

@@ -261,7 +261,7 @@ func (e *Endpoint) directFailed(now time.Time, o e2ee.DirectFailed) {
 		if err != nil {
 			e.emit(TextFailed{err.Error()})
 		}
-	case e.groups.MayWhisperClear(d.text.to):
+	case e.mayClearText(d.text):
 		e.emit(ClearText{d.text.message})
 	default:
 		e.emit(TextFailed{refused(e.withoutSotto(o.Missing)).Error()})

@@ -82,6 +82,11 @@ func (e *Endpoint) FromServer(now time.Time, m proto.Message) (Fate, []mirror.Ev
 		}
 	}
 	e.making.see(now, events)
+	for _, ev := range events {
+		if gone, ok := ev.(mirror.UserRemoved); ok {
+			e.forget(gone.User.Session)
+		}
+	}
 	if e.mirror.Synced() && moved(events) {
 		own, self := e.ownAct(now, events)
 		if self || now.Sub(e.worldAt) >= worldPace {

@@ -22,6 +22,11 @@ const (
 // reach was asked in vain (Sotto protocol §11.3).
 func (t *target) wide() bool { return t.refused != "" || len(t.sessions) > maxReaders }
 
+// ready reports whether there is a direct group of exactly those whom a target means.
+func (t *target) ready() bool {
+	return !t.group.IsZero() && !t.wide() && slices.Equal(t.asked, t.sessions)
+}
+
 // people are those whom a target could reach.
 func (t *target) people() []uint32 {
 	if t.refused != "" {
@@ -95,10 +100,42 @@ func (e *Endpoint) surveyText(now time.Time, w waitingText) error {
 	switch {
 	case len(ask) > 0:
 		e.openDirect(now, ask, direct{text: w, asked: ask})
-	case e.groups.MayWhisperClear(w.to):
+	case e.mayClearText(w):
 		e.emit(ClearText{w.message})
 	default:
 		return refused(manyReaders)
 	}
 	return nil
+}
+
+// mayClearText reports whether a text may leave in clear after its readers were asked
+// in vain: the server would give it to who reads there now, which nobody may do who was
+// not asked.
+func (e *Endpoint) mayClearText(w waitingText) bool {
+	_, now, _ := e.address(w.message)
+	for _, s := range now {
+		if !slices.Contains(w.to, s) {
+			return false
+		}
+	}
+	return e.groups.MayWhisperClear(now)
+}
+
+// forget drops what was found out about a session that is gone: its number may be
+// somebody else's soon.
+func (e *Endpoint) forget(session uint32) {
+	is := func(s uint32) bool { return s == session }
+	for _, t := range e.targets {
+		t.vain = slices.DeleteFunc(t.vain, is)
+		if has(t.failed, session) {
+			t.failed = nil
+		}
+	}
+	for token, d := range e.asking {
+		d.text.vain = slices.DeleteFunc(slices.Clone(d.text.vain), is)
+		e.asking[token] = d
+	}
+	if has(e.plugins.failed, session) {
+		e.plugins.failed = nil
+	}
 }

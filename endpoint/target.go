@@ -29,12 +29,14 @@ type target struct {
 
 	// With groups: the direct group of these people, and the token under which it
 	// was asked for.
-	group  envelope.GroupID
-	token  uint64
-	failed []uint32  // people who were asked in vain
-	tries  int       // without success, for these people
-	again  time.Time // when to ask once more; zero: now, or there is a group
+	group   envelope.GroupID
+	token   uint64
+	failed  []uint32  // people who were asked in vain
+	missing []uint32  // those of them who did not answer
+	tries   int       // without success, for these people
+	again   time.Time // when to ask once more; zero: now, or there is a group
 
+	owed   bool           // that it leaves in clear was not said yet
 	cold   bool           // the server loses the next packet, see losesFirst
 	kept   []voice.Packet // of a whisper whose keys are being prepared
 	keptAt time.Time      // since when
@@ -62,6 +64,7 @@ func (e *Endpoint) SetTarget(now time.Time, m *mumblepb.VoiceTarget) {
 	if old, ok := e.targets[id]; ok {
 		t.registered, t.group, t.asked, t.token = old.registered, old.group, old.asked, old.token
 		t.tries, t.again, t.failed, t.vain = old.tries, old.again, old.failed, old.vain
+		t.owed = old.owed
 		if old.shouting {
 			t.registered = nil // the server knows the group
 		}

@@ -107,7 +107,8 @@ func (e *Endpoint) seal(now time.Time, target uint8, limit int) ([]byte, error) 
 }
 
 // LeaveFor is the decision for a voice packet to a target: that of the gate, but
-// with groups a whisper has an audience of its own.
+// with groups a whisper has an audience of its own. The first time that one leaves in
+// clear, a Notice says so.
 func (e *Endpoint) LeaveFor(target uint8) e2ee.Leave {
 	if e.groups == nil || target == 0 || target == LoopbackTarget {
 		return e.engine.Leave()
@@ -116,11 +117,12 @@ func (e *Endpoint) LeaveFor(target uint8) e2ee.Leave {
 	switch {
 	case !ok:
 		return e2ee.LeaveNothing
-	case !t.group.IsZero():
+	case t.ready():
 		return e2ee.LeaveCiphertext
-	case t.shouting && slices.Equal(t.failed, t.might) && e.groups.MayWhisperClear(t.might):
-		return e2ee.LeaveClear
-	case t.refused == "" && slices.Equal(t.failed, t.sessions) && e.groups.MayWhisperClear(t.sessions):
+	case t.refused != "" && !t.shouting:
+		return e2ee.LeaveNothing
+	case slices.Equal(t.failed, t.people()) && e.groups.MayWhisperClear(t.people()):
+		e.sayClear(t)
 		return e2ee.LeaveClear
 	}
 	return e2ee.LeaveNothing

@@ -105,6 +105,7 @@ func (e *Endpoint) playOn(now time.Time, t *target) {
 // openTarget asks for the direct group of the people whom a whisper is for.
 func (e *Endpoint) openTarget(now time.Time, id uint32, t *target) {
 	if t.wide() {
+		t.group, t.kept = envelope.GroupID{}, nil // of those who were meant before
 		e.survey(now, id, t)
 		return
 	}
@@ -156,7 +157,7 @@ func (e *Endpoint) targetsDue() (due time.Time) {
 // be.
 func (e *Endpoint) whisperReady(t *target) error {
 	switch {
-	case !t.group.IsZero():
+	case t.ready():
 		return nil
 	case t.wide():
 		return &TargetError{"the whisper is not sent: " + manyReaders}
@@ -166,15 +167,25 @@ func (e *Endpoint) whisperReady(t *target) error {
 	return &TargetError{"the whisper is not sent: " + e.withoutSotto(t.sessions)}
 }
 
-// inVain notes that people were asked for a whisper and did not answer, and says so
-// where it leaves in clear.
+// inVain notes that people were asked for a whisper and did not answer. Where it
+// leaves in clear that is said, now or when it first does.
 func (e *Endpoint) inVain(t *target, asked, missing []uint32) {
-	if !slices.Equal(t.failed, asked) && e.groups.MayWhisperClear(asked) {
-		why := "nobody of them has Sotto"
-		if len(missing) > 0 {
-			why = e.withoutSotto(missing)
-		}
-		e.notice(NoticeWhisper, "What you whisper to "+e.whom(asked)+" leaves in clear: "+why+".")
+	t.owed = t.owed || !slices.Equal(t.failed, asked)
+	t.failed, t.missing = slices.Clone(asked), slices.Clone(missing)
+	if e.groups.MayWhisperClear(asked) {
+		e.sayClear(t)
 	}
-	t.failed = slices.Clone(asked)
+}
+
+// sayClear says once that a whisper leaves in clear.
+func (e *Endpoint) sayClear(t *target) {
+	if !t.owed {
+		return
+	}
+	t.owed = false
+	why := "nobody of them has Sotto"
+	if len(t.missing) > 0 {
+		why = e.withoutSotto(t.missing)
+	}
+	e.notice(NoticeWhisper, "What you whisper to "+e.whom(t.failed)+" leaves in clear: "+why+".")
 }

@@ -321,3 +321,149 @@ func TestWhisperIsWarmed(t *testing.T) {
 		}
 	}
 }
+
+// hall joins n people without Sotto in a channel.
+func (r *relay) fill(channel uint32, n int) {
+	for i := range n {
+		r.join(fmt.Sprintf("h%d", i), channel, nil)
+	}
+}
+
+func shoutTo(channel uint32) *mumblepb.VoiceTarget {
+	return &mumblepb.VoiceTarget{Id: proto.Uint32(1), Targets: []*mumblepb.VoiceTarget_Target{{ChannelId: proto.Uint32(channel)}}}
+}
+
+// Keys of those whom a target meant before are not used for those whom it means now,
+// also where no group can be made of them: its people have changed, or its words.
+func TestTargetOutgrowsItsKeys(t *testing.T) {
+	for what, change := range map[string]func(r *relay, alice, mallory *person){
+		"its people": func(r *relay, _, mallory *person) {
+			r.move(mallory, 6)
+			r.fill(5, 33)
+		},
+		"its words": func(r *relay, alice, _ *person) {
+			r.fill(6, 33)
+			r.run(time.Second)
+			alice.SetTarget(r.now, shoutTo(6))
+		},
+		"a group": func(r *relay, alice, _ *person) {
+			alice.SetTarget(r.now, &mumblepb.VoiceTarget{Id: proto.Uint32(1), Targets: []*mumblepb.VoiceTarget_Target{
+				{ChannelId: proto.Uint32(6), Group: proto.String("admin")},
+			}})
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r, all := group(t, 2)
+			alice := all[0]
+			r.channel(5, 0, "Hall")
+			r.channel(6, 0, "Elsewhere")
+			mallory := r.join("mallory", 5, grouped(t))
+			r.run(5 * time.Second)
+			alice.SetTarget(r.now, shoutTo(5))
+			r.run(10 * time.Second)
+			alice.mustHear(1, mallory)
+			change(r, alice, mallory)
+			r.carry()
+			r.run(5 * time.Second)
+			if got := alice.LeaveFor(1); got != e2ee.LeaveNothing {
+				t.Errorf("leaves %v", got)
+			}
+			if _, err := alice.say(1, packet(20, 9)); err == nil || errors.Is(err, endpoint.ErrKept) {
+				t.Errorf("it is sent: %v", err)
+			}
+		})
+	}
+}
+
+// A text in clear goes to who reads there when it leaves. Who came while others were
+// asked was not asked: it does not leave.
+func TestClearTextFollowsReaders(t *testing.T) {
+	for what, bob := range map[string]bool{"somebody with Sotto": true, "somebody without": false, "nobody": false} {
+		t.Run(what, func(t *testing.T) {
+			r := newRelay(t, echoes)
+			r.channel(5, 0, "Other")
+			r.join("eve", 0, nil)
+			r.join("dave", 5, nil)
+			alice := r.join("alice", 0, preferring(t))
+			r.run(5 * time.Second)
+			r.wantLeave(alice, e2ee.LeaveClear)
+			alice.out = nil
+			if err := alice.SendText(r.now, &mumblepb.TextMessage{ChannelId: []uint32{5}, Message: proto.String("for dave")}); err != nil {
+				t.Fatal(err)
+			}
+			r.run(500 * time.Millisecond)
+			if bob {
+				r.join("bob", 5, grouped(t))
+			} else if what != "nobody" {
+				r.join("frank", 5, nil)
+			}
+			r.run(10 * time.Second)
+			left := slices.ContainsFunc(alice.out, func(o endpoint.Output) bool { _, ok := o.(endpoint.ClearText); return ok })
+			if left != (what == "nobody") || left == (len(alice.failures()) > 0) {
+				t.Errorf("left in clear %v; told %q", left, alice.failures())
+			}
+		})
+	}
+}
+
+// To have been asked in vain ends with the session: its number may be another's soon.
+func TestAskedInVainEnds(t *testing.T) {
+	r := newRelay(t, echoes)
+	r.channel(5, 0, "Other")
+	r.join("eve", 0, nil)
+	dave := r.join("dave", 5, nil)
+	alice := r.join("alice", 0, preferring(t))
+	r.run(5 * time.Second)
+	r.wantLeave(alice, e2ee.LeaveClear)
+	alice.SetTarget(r.now, shoutTo(5))
+	alice.SendPlugin(r.now, pluginData("one", dave))
+	r.run(10 * time.Second)
+	if got := alice.LeaveFor(1); got != e2ee.LeaveClear {
+		t.Fatalf("to dave: %v", got)
+	}
+	alice.plugins()
+	r.leave(dave)
+	r.run(time.Second)
+	r.last = dave.session - 1
+	bob := r.join("bob", 5, grouped(t))
+	r.run(50 * time.Millisecond)
+	if bob.session != dave.session {
+		t.Fatal("another number")
+	}
+	if got := alice.LeaveFor(1); got == e2ee.LeaveClear {
+		t.Errorf("to bob, who was never asked: %v", got)
+	}
+	alice.SendPlugin(r.now, pluginData("two", bob))
+	if _, inClear := alice.plugins(); inClear > 0 {
+		t.Error("plugin data to bob in clear")
+	}
+}
+
+// People who were asked in vain while nothing could leave in clear: it is said when it
+// first does.
+func TestClearWhisperIsSaid(t *testing.T) {
+	r, all := group(t, 2)
+	r.channel(5, 0, "Other")
+	dave := r.join("dave", 5, nil)
+	r.channel(6, 0, "Open")
+	r.join("eve", 6, nil)
+	alice := r.join("carol", 0, preferring(t))
+	r.run(20 * time.Second)
+	r.wantLeave(alice, e2ee.LeaveCiphertext)
+	_ = all
+	alice.SetTarget(r.now, whisperTo(dave))
+	r.run(10 * time.Second)
+	alice.out = nil
+	alice.LocalMove(r.now, 6)
+	r.move(alice, 6)
+	r.run(10 * time.Second)
+	r.wantLeave(alice, e2ee.LeaveClear)
+	alice.LeaveFor(1)
+	if got := alice.LeaveFor(1); got != e2ee.LeaveClear {
+		t.Fatalf("leaves %v", got)
+	}
+	r.carry()
+	if n := alice.told(endpoint.NoticeWhisper, "leaves in clear"); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+}

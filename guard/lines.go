@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"golang.org/x/net/html"
+	"golang.org/x/text/unicode/norm"
 )
 
 // Lines of ours in the client's log. What the server can cause is bounded, or
@@ -144,20 +145,20 @@ func textClaimsSotto(in string) bool {
 }
 
 // skeleton maps a text to what it looks like: lower case, letters of other
-// scripts that look like ours as ours, and nothing that does not show.
+// scripts that look like ours as ours, without accents, and nothing that does not show.
 func skeleton(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch r = unicode.ToLower(r); r {
-		case '\u0455', '\uff53', '$', '5':
+		case '\u0455', '\ua731', '$', '5':
 			return 's'
-		case '\u043e', '\u03bf', '\u0585', '\uff4f', '0', '\u00f6', '\u00f3', '\u00f2', '\u00f4', '\u00f5', '\u00f8':
+		case '\u043e', '\u03bf', '\u0585', '\u1d0f', '0', '\u00f8':
 			return 'o'
-		case '\u0442', '\u03c4', '\uff54', '7', '+':
+		case '\u0442', '\u03c4', '\u1d1b', '7', '+':
 			return 't'
 		}
 		if !unicode.IsLetter(r) {
 			return -1
 		}
 		return r
-	}, text)
+	}, norm.NFKD.String(text))
 }

@@ -50,8 +50,11 @@ func (s *session) outbound(now time.Time, plain []byte) {
 	}
 }
 
-// clear sends a packet as the client made it.
+// clear sends a packet as the client made it, but for the position unless policy is
+// off: the server would give it to all who show it no place of their own, as it does
+// not know ours either.
 func (s *session) clear(p *voice.Packet) {
+	p.HasPosition = p.HasPosition && s.g.cfg.Policy == e2ee.PolicyOff
 	if p.Codec == voice.Opus && empty(p) && s.up.Format() == voice.Protobuf {
 		if !p.Terminator {
 			return

@@ -10,6 +10,7 @@ import (
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/endpoint"
 	"github.com/sotto-voip/sotto/events"
+	"github.com/sotto-voip/sotto/keystore"
 	"github.com/sotto-voip/sotto/mumble/control"
 	"github.com/sotto-voip/sotto/mumble/mirror"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
@@ -81,8 +82,11 @@ func (g *Guard) serve(ctx context.Context, a *arrival) *arrival {
 	}
 	s, err := g.begin(ctx, a, who)
 	if err != nil {
-		g.log.Warn("upstream", "error", err)
-		g.emit(events.Event{Event: "upstream_failed", Reason: err.Error()})
+		failed := events.Event{Event: "upstream_failed", Reason: err.Error()}
+		if pin := (*keystore.PinError)(nil); errors.As(err, &pin) && !pin.Client {
+			failed.Code, failed.Fingerprint = "identity_changed", keystore.Fingerprint(pin.New)
+		}
+		g.emit(failed)
 		reject(a.conn, reasonFor(err))
 		return nil
 	}

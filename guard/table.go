@@ -231,9 +231,13 @@ func voiceTargetUp(s *session, now time.Time, m proto.Message) action {
 
 // pluginDataDown: what claims to be ours, of another version perhaps, is not for the
 // client's plugins. What is ours was taken before.
-func pluginDataDown(_ *session, _ time.Time, m proto.Message) action {
-	if claimsSotto(m.(*mumblepb.PluginDataTransmission).GetDataID()) {
+func pluginDataDown(s *session, _ time.Time, m proto.Message) action {
+	p := m.(*mumblepb.PluginDataTransmission)
+	if claimsSotto(p.GetDataID()) {
 		return drop
+	}
+	if g := s.end.Groups(); g != nil && g.IsMember(p.GetSenderSession()) {
+		return drop // a member's comes encrypted; in clear it would be the server's word
 	}
 	return pass
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/sotto-voip/sotto/client"
+	"github.com/sotto-voip/sotto/e2ee"
 )
 
 // Times of Chat.
@@ -41,6 +42,7 @@ var (
 type chat struct {
 	conn    *client.Client
 	refused func(error)
+	see     func(client.Event)
 	held    []heldLine
 	settled time.Time // until then a held line waits
 	sent    bool
@@ -53,13 +55,14 @@ type heldLine struct {
 	typed time.Time
 }
 
-// Chat sends each line to the own channel and hands each event to see, until
+// Chat sends each line to the own channel, but for those that begin with /sotto, which
+// are answered here as in guard's chat bar, and hands each event to see, until
 // the context ends, the lines end, or the connection does, which is an error.
 // A line that cannot leave yet waits for some seconds. One that is refused ends
 // nothing: refused gets the reason. When the lines end, Chat waits for what is
 // under way, at most about 40 s; if any was refused it is ErrHeldBack or ErrUnsent.
 func Chat(ctx context.Context, conn *client.Client, lines <-chan Line, see func(client.Event), refused func(error)) error {
-	c := chat{conn: conn, refused: refused, settled: time.Now().Add(settle)}
+	c := chat{conn: conn, refused: refused, see: see, settled: time.Now().Add(settle)}
 	var ended time.Time // when the lines did
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -116,10 +119,18 @@ func (c *chat) send(now time.Time) {
 	for len(c.held) > 0 {
 		l := c.held[0]
 		err := l.Err
-		if err == nil {
+		words, ours := command(l.Text)
+		ours = ours && err == nil && !c.conn.Plain() // behind guard, guard answers
+		switch {
+		case ours:
+			err = c.act(words)
+		case err == nil:
 			err = c.conn.SendText(html.EscapeString(l.Text))
 		}
 		switch {
+		case ours && err != nil:
+			c.refused(err)
+		case ours:
 		case err == nil:
 			c.sent = true
 		case errors.Is(err, client.ErrHeld) && now.Before(c.due()):
@@ -133,6 +144,33 @@ func (c *chat) send(now time.Time) {
 		}
 		c.held = slices.Delete(c.held, 0, 1)
 	}
+}
+
+// command is what a line says to Sotto, as in guard's chat bar: it never leaves.
+func command(line string) (words string, ok bool) {
+	first, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+	return strings.TrimSpace(rest), strings.EqualFold(first, "/sotto")
+}
+
+// act does what a line asks of Sotto.
+func (c *chat) act(words string) error {
+	switch words {
+	case "", "status":
+		line, err := c.conn.Line()
+		if err == nil {
+			c.see(client.Notice{Notice: e2ee.Notice{Code: "status", Text: line}})
+		}
+		return err
+	case "wait":
+		return c.conn.Wait()
+	case "protect":
+		return c.conn.Protect()
+	case "clear":
+		return c.conn.Clear()
+	case "lock", "unlock":
+		return c.conn.Lock(words == "lock")
+	}
+	return errors.New("there is /sotto status, wait, protect, clear, lock and unlock")
 }
 
 // due is until when the first line may wait; zero: none does.

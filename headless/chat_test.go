@@ -169,6 +169,31 @@ func TestChat(t *testing.T) {
 			}
 		})
 	})
+	t.Run("what is said to Sotto stays here", func(t *testing.T) {
+		play(t, client.Config{Secret: e2ee.NewSecret()}, func(t *testing.T, s *stage, c *client.Client) {
+			one := run(t, c)
+			for _, l := range []string{"/sotto", "/Sotto protect", " /sotto lock", "/sotto nonsense"} {
+				one.lines <- headless.Line{Text: l}
+			}
+			close(one.lines)
+			if err := <-one.done; err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+			for _, text := range s.texts { // its own messages go as texts
+				if strings.HasPrefix(strings.TrimSpace(text), "/") || strings.Contains(text, "nonsense") {
+					t.Errorf("sent %q", s.texts)
+				}
+			}
+			if len(one.refused) != 1 || !strings.Contains(one.refused[0].Error(), "/sotto status") {
+				t.Errorf("refused %v", one.refused)
+			}
+			line, err := c.Line()
+			if err == nil && !slices.Contains(one.seen, "* "+line) || err != nil {
+				t.Errorf("saw %q, not %q; %v", one.seen, line, err)
+			}
+		})
+	})
 	t.Run("interrupted", func(t *testing.T) {
 		play(t, client.Config{}, func(t *testing.T, _ *stage, c *client.Client) {
 			one := run(t, c)

@@ -16,18 +16,23 @@ func checkIterations(der []byte) error {
 	// costs at most the file's length.
 	const maxDepth = 24
 	type piece struct {
-		der   []byte
-		depth int
+		der    []byte
+		depth  int
+		string bool // the contents of a string, which need not be DER
 	}
-	for todo := []piece{{der, 0}}; len(todo) > 0; {
+	for todo := []piece{{der: der}}; len(todo) > 0; {
 		p := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		if p.depth > maxDepth {
 			return badPKCS12("nested too deeply")
 		}
 		values, ok := split(p.der)
+		if !ok && !p.string {
+			// Decoding would skip what is wrong, and read what is before it.
+			return badPKCS12("it is not DER")
+		}
 		if !ok {
-			continue // the contents of a string, or an error that decoding will find
+			continue
 		}
 		salt := false
 		for _, v := range values {
@@ -40,7 +45,7 @@ func checkIterations(der []byte) error {
 			}
 			salt = universal && v.Tag == asn1.TagOctetString
 			if v.IsCompound || salt {
-				todo = append(todo, piece{v.Bytes, p.depth + 1})
+				todo = append(todo, piece{v.Bytes, p.depth + 1, salt})
 			}
 		}
 	}

@@ -151,6 +151,9 @@ func (a *app) dial(ctx context.Context, f clientFlags, t target, bot bool) (*cli
 	if cfg.Secret, cfg.GroupSecret, err = f.secret.read(ctx, cfg.Policy); err != nil {
 		return nil, err
 	}
+	if err := f.secret.named(f.with, cfg.Secret, cfg.GroupSecret); err != nil {
+		return nil, err
+	}
 	if cfg.Policy != e2ee.PolicyOff {
 		if cfg.Device, err = store.Device(); err != nil {
 			return nil, err

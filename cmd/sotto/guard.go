@@ -90,6 +90,9 @@ func (a *app) guard(cmd *cobra.Command, f guardFlags, targets []string) error {
 	if o.secret, o.groups, err = f.secret.read(cmd.Context(), o.policy); err != nil {
 		return err
 	}
+	if err := f.secret.named(f.with, o.secret, o.groups); err != nil {
+		return err
+	}
 	if _, err := o.store.Identity(); err != nil {
 		return err
 	}
@@ -208,7 +211,13 @@ func (a *app) describe(e events.Event, f guardFlags, target string) string {
 		if len(e.Members) > 1 {
 			return fmt.Sprintf("%s  in the encrypted group: %s", at, headless.Names(e.Members))
 		}
-	case "client_refused", "upstream_failed", "disconnected", "rejected", "text_failed":
+	case "upstream_failed":
+		if e.Code == "identity_changed" {
+			return fmt.Sprintf("%s  %s. Ask the server's owner over another way than this server whether it was renewed; then start again with: %s", at, e.Reason,
+				a.guardLine(f, "accept-certificate", e.Fingerprint, target))
+		}
+		return fmt.Sprintf("%s  upstream failed: %s", at, e.Reason)
+	case "client_refused", "disconnected", "rejected", "text_failed":
 		return fmt.Sprintf("%s  %s: %s", at, strings.ReplaceAll(e.Event, "_", " "), e.Reason)
 	case "client_uncertified":
 		return fmt.Sprintf("%s  your Mumble shows no certificate, so any user of this computer could use this guard", at)

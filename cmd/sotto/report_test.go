@@ -283,7 +283,7 @@ func TestDescribe(t *testing.T) {
 	}{
 		{events.Event{Event: "connected", Server: "1.5.735"}, "12:00:00  your Mumble has come; connected to the server (1.5.735)"},
 		{events.Event{Event: "gate", State: "Typed", Leave: "ciphertext", Reason: "bob holds it"}, "12:00:00  Typed: leaves as ciphertext. bob holds it"},
-		{events.Event{Event: "holder", Name: "bob" + bad, Holds: &yes}, "12:00:00  “bob[2J]0;xsotto: error: forged\u2028” holds the secret"},
+		{events.Event{Event: "holder", Name: "bob" + bad, Holds: &yes}, "12:00:00  “bob[2J]0;xsotto: error: forged” holds the secret"},
 		{events.Event{Event: "roster", Members: []string{"bob", "carol holds the secret"}}, "12:00:00  in the encrypted group: bob, “carol holds the secret”"},
 		{events.Event{Event: "holder", Name: "bob", Holds: &no}, "12:00:00  bob is gone"},
 		{events.Event{Event: "other_secret", Name: "eve"}, "12:00:00  eve uses another secret"},
@@ -294,6 +294,9 @@ func TestDescribe(t *testing.T) {
 		{events.Event{Event: "client_pinned", Fingerprint: "AB"}, "12:00:00  this guard now belongs to the Mumble with certificate AB"},
 		{events.Event{Event: "client_undecided", Text: "mumble://[::1]:64738/?version=1.2.0"}, "12:00:00  a Mumble asked about the certificate of this guard and has not come back. If you pressed Enter, that was No: connect again to mumble://[::1]:64738/?version=1.2.0, compare, and press Yes"},
 		{events.Event{Event: "client_unknown", Fingerprint: "AB CD"}, "12:00:00  another Mumble came, with certificate AB CD; if it is yours, start again with: sotto guard --accept-client ABCD voice.example.org"},
+		{events.Event{Event: "upstream_failed", Reason: "it is away"}, "12:00:00  upstream failed: it is away"},
+		{events.Event{Event: "upstream_failed", Code: "identity_changed", Fingerprint: "AB CD", Reason: "another certificate"},
+			"12:00:00  another certificate. Ask the server's owner over another way than this server whether it was renewed; then start again with: sotto guard --accept-certificate ABCD voice.example.org"},
 		{events.Event{Event: "text", Name: "bob"}, ""},
 		{events.Event{Event: "listening"}, ""},
 	} {

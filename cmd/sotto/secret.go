@@ -90,6 +90,14 @@ func (f *secretFlags) read(ctx context.Context, policy e2ee.Policy) (secret stri
 	return secret, f.mode == secretGroups, nil
 }
 
+// named is the error of --with where nobody is waited for by name.
+func (f *secretFlags) named(with []string, secret string, groups bool) error {
+	if len(with) > 0 && (secret == "" || groups) {
+		return usageError{errors.New("--with names who must hold a secret that protects alone, and there is none")}
+	}
+	return nil
+}
+
 // askSecret reads the typed secret from the terminal, without echo.
 func askSecret(ctx context.Context) (string, error) {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {

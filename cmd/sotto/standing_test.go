@@ -23,3 +23,27 @@ func TestStandingSuite(t *testing.T) {
 		}
 	}
 }
+
+// TestStandingOff: with policy off everything leaves in clear, and that is what it says.
+func TestStandingOff(t *testing.T) {
+	s := standing{Port: 7}
+	s.take(events.Event{Event: "listening", Policy: "off"})
+	s.take(events.Event{Event: "joined"})
+	if line := s.line(); !strings.Contains(line, "NOT PRIVATE") || s.State != "Off" || s.Leaves != "clear" || s.Encrypted {
+		t.Errorf("%s: %+v", line, s)
+	}
+}
+
+// TestWith: nobody is waited for by name without a secret that protects alone.
+func TestWith(t *testing.T) {
+	for _, c := range []struct {
+		with   []string
+		secret string
+		groups bool
+		bad    bool
+	}{{nil, "", false, false}, {[]string{"bob"}, "x", false, false}, {[]string{"bob"}, "", false, true}, {[]string{"bob"}, "x", true, true}} {
+		if err := new(secretFlags).named(c.with, c.secret, c.groups); (err != nil) != c.bad {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}

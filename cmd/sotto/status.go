@@ -62,6 +62,7 @@ type standing struct {
 	Quantum   *bool    `json:"post_quantum,omitempty"`
 	Question  string   `json:"question,omitempty"` // that waits for an answer
 	Since     string   `json:"since,omitempty"`    // RFC 3339, of the state
+	off       bool     // policy off
 }
 
 func (a *app) status(cmd *cobra.Command, asJSON, require bool) error {
@@ -149,10 +150,14 @@ func (s *standing) take(e events.Event) {
 	switch e.Event {
 	case "listening":
 		s.Target = e.Target
+		s.off = e.Policy == e2ee.PolicyOff.String()
 	case "connected":
 		s.Server = e.Server
 	case "joined":
 		s.Connected = true
+		if s.off { // its gate says nothing, for it is open
+			s.State, s.Leaves = e2ee.StateOff.String(), e2ee.LeaveClear.String()
+		}
 	case "gate":
 		s.State, s.Leaves, s.Since = e.State, e.Leave, e.Time.Format(time.RFC3339)
 		s.Encrypted = e.Leave == e2ee.LeaveCiphertext.String()
@@ -180,6 +185,9 @@ func (s *standing) line() string {
 		words = "encrypted, not checked"
 	case e2ee.LeaveClear.String():
 		words = "NOT PRIVATE, it leaves in clear"
+	}
+	if s.off {
+		words = "NOT PRIVATE, policy is off and everything leaves in clear"
 	}
 	line := fmt.Sprintf("port %d: %s (%s)", s.Port, words, s.State)
 	if len(s.Members) > 0 {

@@ -172,7 +172,7 @@ func Label(name string) string {
 	b.WriteString("\u201c")
 	n := 0
 	for _, r := range name {
-		if unicode.Is(unicode.C, r) || r == '\u201c' || r == '\u201d' || r == utf8.RuneError {
+		if unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) || r == '\u201c' || r == '\u201d' || r == utf8.RuneError {
 			continue
 		}
 		if n++; n > most {
