@@ -110,12 +110,11 @@ func (a *actor) differVoice(step string, v *voice.Packet) *voice.Packet {
 		p.Context = voice.ContextShout
 		a.x.hits[diffShout]++
 	}
-	if step == "talk in a game" {
-		if !p.HasPosition && p.FrameNumber%4 == 0 {
-			a.x.hits[diffPosition]++
-		}
-		p.HasPosition = false
+	// Guard sends no position in clear unless policy is off, and no context of a game.
+	if !p.HasPosition && p.FrameNumber%4 == 0 && (step == "talk in a game" || a.x.way.prefers(from)) {
+		a.x.hits[diffPosition]++
 	}
+	p.HasPosition, p.Position = false, [3]float32{}
 	return &p
 }
 
