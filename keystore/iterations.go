@@ -18,7 +18,7 @@ func checkIterations(der []byte) error {
 	type piece struct {
 		der    []byte
 		depth  int
-		string bool // the contents of a string, which need not be DER
+		string bool // the contents of a string, which may be ciphertext
 	}
 	for todo := []piece{{der: der}}; len(todo) > 0; {
 		p := todo[len(todo)-1]
@@ -27,13 +27,10 @@ func checkIterations(der []byte) error {
 			return badPKCS12("nested too deeply")
 		}
 		values, ok := split(p.der)
-		if !ok && !p.string {
-			// Decoding would skip what is wrong, and read what is before it.
-			return badPKCS12("it is not DER")
+		if !ok && p.string {
+			continue // ciphertext, or an error that decoding will find
 		}
-		if !ok {
-			continue
-		}
+		// Of a structure decoding reads what is before the junk, and skips that.
 		salt := false
 		for _, v := range values {
 			universal := v.Class == asn1.ClassUniversal
@@ -52,14 +49,14 @@ func checkIterations(der []byte) error {
 	return nil
 }
 
-// split returns the values that b consists of, false if it is not DER to its
-// last byte: ciphertext now and then begins like DER.
+// split returns the values that b begins with, false if it is not DER to its last
+// byte: ciphertext now and then begins like DER.
 func split(b []byte) (values []asn1.RawValue, ok bool) {
 	for len(b) > 0 {
 		var v asn1.RawValue
 		rest, err := asn1.Unmarshal(b, &v)
 		if err != nil {
-			return nil, false
+			return values, false
 		}
 		values, b = append(values, v), rest
 	}
