@@ -153,8 +153,7 @@ func (m *Machine) runForeign(now time.Time, p *place) {
 		return
 	}
 	ours := m.weight(now, g)
-	if g.ext.Flags&envelope.FlagLocked != 0 && ours > 1 || !outweighs(f.weight(p), f.id, ours, g.id) {
-		// A locked group of several is where they want to be.
+	if g.locked() || !outweighs(f.weight(p), f.id, ours, g.id) {
 		f.moveAt = time.Time{}
 		return
 	}

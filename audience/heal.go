@@ -211,7 +211,7 @@ func (g *group) heaviestBranch() *branch {
 	own := g.history()
 	for _, s := range slices.Sorted(maps.Keys(g.heal.views)) {
 		v := g.heal.views[s]
-		if g.ext.Flags&envelope.FlagLocked != 0 && !v.signed {
+		if g.locked() && !g.alone() && !v.signed {
 			continue // or whoever a locked group keeps out could call its members over
 		}
 		i := slices.IndexFunc(list, func(b *branch) bool {

@@ -95,8 +95,8 @@ func (m *Machine) join(now time.Time, w *mls.Welcome, o *offer, from uint32) (*m
 		} else if ext.Session != from {
 			return errSigner
 		}
-		if old := m.lockedIn(now, o.place); old != nil {
-			if known := old.bySession(from); known == nil || !bytes.Equal(known.key, l.SignatureKey) {
+		if old := lockedIn(o.place); old != nil {
+			if !old.knew(from, l.SignatureKey) {
 				return errSigner
 			}
 		}
@@ -134,14 +134,25 @@ func (m *Machine) join(now time.Time, w *mls.Welcome, o *offer, from uint32) (*m
 	return nil, errSecret
 }
 
-// lockedIn is the locked group that we are in at a place with others, nil if there is
-// none. Only its members lead out of it, and only into another branch of it: else
+// lockedIn is the locked group that we are in at a place, nil if there is none. Only its members lead out of it, and only into another branch of it: else
 // whoever it keeps out could.
-func (m *Machine) lockedIn(now time.Time, p *place) *group {
-	if p == nil || p.group == nil || p.group.ext.Flags&envelope.FlagLocked == 0 || m.weight(now, p.group) == 1 {
+func lockedIn(p *place) *group {
+	if p == nil || p.group == nil || !p.group.locked() {
 		return nil
 	}
 	return p.group
+}
+
+// locked reports whether nobody is let in here, and we stay: until a member says
+// otherwise, also when the server has made us the last one.
+func (g *group) locked() bool { return g.ext.Flags&envelope.FlagLocked != 0 }
+
+// knew reports whether a session has had a leaf here with this key.
+func (g *group) knew(session uint32, key []byte) bool {
+	if l := g.bySession(session); l != nil && bytes.Equal(l.key, key) {
+		return true
+	}
+	return slices.ContainsFunc(g.former, func(f formerLeaf) bool { return f.session() == session && bytes.Equal(f.key, key) })
 }
 
 // checkJoined holds a group that a Welcome leads into against §2.3, §2.4, §2.5 and
@@ -171,7 +182,7 @@ func (m *Machine) checkJoined(now time.Time, mg *mls.Group, o *offer) error {
 		if ext.Audience != envelope.AudienceChannel || !o.place.hasChannel(ext.Anchor) {
 			return errWelcome
 		}
-		if old := m.lockedIn(now, o.place); old != nil && old.id != gid {
+		if old := lockedIn(o.place); old != nil && old.id != gid {
 			return errWelcome
 		}
 		// Somebody else founded in the same moment: of two groups with one person in

@@ -73,3 +73,29 @@ func TestForkBehindNoise(t *testing.T) {
 		t.Errorf("%d alarms name a member of the other branch", members)
 	}
 }
+
+// A server that holds back what members of a locked group say makes nobody alone in
+// it: they stay, whoever speaks for a heavier group beside it.
+func TestLockedBehindSilence(t *testing.T) {
+	h, all := meeting(t, 306, audience.RegimeEcho, mls.InsecureSuite(t), 2)
+	h.run(20 * time.Second)
+	all[0].handle(audience.SetLocked{Locked: true})
+	h.run(20 * time.Second)
+	for range 3 {
+		h.arrive(3)
+	}
+	h.run(30 * time.Second)
+	before, _ := all[0].home()
+	h.meddle = func(from, to uint32, _ envelope.Object) []time.Duration {
+		if from != to && (from == all[0].session && to == all[1].session || from == all[1].session && to == all[0].session) {
+			return nil
+		}
+		return []time.Duration{h.delay()}
+	}
+	h.run(5 * time.Minute)
+	for _, p := range all {
+		if e, in := p.home(); !in || e.Group != before.Group {
+			t.Errorf("%s is in another group, of %d", p.name, len(e.Leaves))
+		}
+	}
+}
