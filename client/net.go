@@ -104,6 +104,13 @@ func (n *Net) UDP(to netip.AddrPort) (net.Conn, error) {
 	return n.dialUDP(to)
 }
 
+// isOnion reports whether DNS must not be asked for a name. RFC 7686 section 2:
+// "applications that do not implement the Tor protocol SHOULD generate an error upon
+// the use of .onion and SHOULD NOT perform a DNS lookup."
+func isOnion(name string) bool {
+	return strings.HasSuffix(strings.ToLower(strings.TrimSuffix(name, ".")), ".onion")
+}
+
 // dial connects to a server by its typed address, HOST:PORT. With srv the host's
 // SRV records rule, if it has any; then the port counts only without them.
 func (n *Net) dial(ctx context.Context, address string, srv bool) (net.Conn, error) {
@@ -115,9 +122,7 @@ func (n *Net) dial(ctx context.Context, address string, srv bool) (net.Conn, err
 		return nil, err
 	}
 	name := strings.ToLower(strings.TrimSuffix(typed.host, "."))
-	// RFC 7686 section 2: "applications that do not implement the Tor protocol SHOULD
-	// generate an error upon the use of .onion and SHOULD NOT perform a DNS lookup."
-	if strings.HasSuffix(name, ".onion") {
+	if isOnion(name) {
 		return nil, ErrOnion
 	}
 	places := []place{typed}

@@ -16,7 +16,8 @@ import (
 func (n *Net) places(ctx context.Context, typed place) ([]place, error) {
 	ctx, cancel := context.WithTimeout(ctx, srvWait)
 	defer cancel()
-	_, records, err := n.resolver().LookupSRV(ctx, "mumble", "tcp", typed.host)
+	// The final dot keeps the domains of the search list away, as the stock client does.
+	_, records, err := n.resolver().LookupSRV(ctx, "mumble", "tcp", strings.TrimSuffix(typed.host, ".")+".")
 	if err != nil || len(records) == 0 {
 		return []place{typed}, nil
 	}
@@ -27,7 +28,7 @@ func (n *Net) places(ctx context.Context, typed place) ([]place, error) {
 	}
 	var out []place
 	for _, r := range inOrder(records, rand.IntN) {
-		if host := strings.TrimSuffix(r.Target, "."); host != "" && r.Port != 0 {
+		if host := strings.TrimSuffix(r.Target, "."); host != "" && r.Port != 0 && !isOnion(host) {
 			out = append(out, place{host, r.Port})
 		}
 	}

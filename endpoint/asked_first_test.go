@@ -9,7 +9,6 @@ import (
 
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/endpoint"
-	"github.com/sotto-voip/sotto/identity"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 )
 
@@ -17,17 +16,11 @@ import (
 // writes encrypted to people elsewhere who have it, though they never met; and in
 // clear to those who have not only after they were asked, with a line (§11.3).
 func TestAskedFirst(t *testing.T) {
-	e, err := endpoint.NewGroups(e2ee.GroupsConfig{
-		Policy: e2ee.PolicyPrefer, Server: testServer, Address: "example.org:64738", Device: identity.New().NewDevice(0),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := newRelay(t, echoes)
 	r.channel(5, 0, "Other")
 	eve := r.join("eve", 0, nil)
 	bob, dave := r.join("bob", 5, grouped(t)), r.join("dave", 5, grouped(t))
-	alice := r.join("alice", 0, e)
+	alice := r.join("alice", 0, preferring(t))
 	r.run(5 * time.Second)
 	r.wantLeave(alice, e2ee.LeaveClear)
 	for _, c := range []struct {

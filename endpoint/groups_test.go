@@ -14,11 +14,22 @@ import (
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 )
 
-// grouped returns an endpoint that agrees on keys by itself.
+// grouped returns an endpoint that agrees on keys by itself and never goes clear.
 func grouped(t testing.TB) *endpoint.Endpoint {
 	t.Helper()
+	return underPolicy(t, e2ee.PolicyRequire)
+}
+
+// preferring returns one that goes clear where nobody else has Sotto.
+func preferring(t testing.TB) *endpoint.Endpoint {
+	t.Helper()
+	return underPolicy(t, e2ee.PolicyPrefer)
+}
+
+func underPolicy(t testing.TB, p e2ee.Policy) *endpoint.Endpoint {
+	t.Helper()
 	e, err := endpoint.NewGroups(e2ee.GroupsConfig{
-		Policy: e2ee.PolicyRequire, Server: testServer, Address: "example.org:64738", Device: identity.New().NewDevice(0),
+		Policy: p, Server: testServer, Address: "example.org:64738", Device: identity.New().NewDevice(0),
 	})
 	if err != nil {
 		t.Fatal(err)

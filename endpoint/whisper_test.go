@@ -12,23 +12,10 @@ import (
 
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/endpoint"
-	"github.com/sotto-voip/sotto/identity"
 	"github.com/sotto-voip/sotto/mumble/control"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
 	"github.com/sotto-voip/sotto/mumble/voice"
 )
-
-// preferring returns an endpoint that goes clear where nobody else has Sotto.
-func preferring(t testing.TB) *endpoint.Endpoint {
-	t.Helper()
-	e, err := endpoint.NewGroups(e2ee.GroupsConfig{
-		Policy: e2ee.PolicyPrefer, Server: testServer, Address: "example.org:64738", Device: identity.New().NewDevice(0),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
-}
 
 // whispers sends n packets of 20 ms as they are spoken, and returns what came of the
 // first and the last.

@@ -185,15 +185,21 @@ func TestServerStopped(t *testing.T) {
 		}
 		c.lines = nil
 		s.paper.with(func() { s.paper.frozen = true })
-		begin := time.Now()
-		c.run(time.Minute)
-		if d := time.Since(begin); !c.ended || d < 25*time.Second || d > 35*time.Second {
-			t.Errorf("ended %v after %v", c.ended, d)
-		}
-		if len(c.lines) != 1 || !strings.Contains(c.lines[0], "stopped answering") {
-			t.Errorf("the client is told %q", c.lines)
-		}
+		c.endsWithin(t, 25*time.Second, 35*time.Second, "stopped answering")
 	})
+}
+
+// endsWithin lets a minute pass, in which guard must end the session with one line.
+func (c *stock) endsWithin(t *testing.T, least, most time.Duration, words string) {
+	t.Helper()
+	begin := time.Now()
+	c.run(time.Minute)
+	if d := time.Since(begin); !c.ended || d < least || d > most {
+		t.Errorf("ended %v after %v", c.ended, d)
+	}
+	if len(c.lines) != 1 || !strings.Contains(c.lines[0], words) {
+		t.Errorf("the client is told %q", c.lines)
+	}
 }
 
 // Nothing comes back and nothing is confirmed, as after a change of the network: two
@@ -204,15 +210,8 @@ func TestRoaming(t *testing.T) {
 		c.lines = nil
 		before := 0
 		s.paper.with(func() { s.paper.frozen = true; before = len(s.paper.pings) })
-		begin := time.Now()
-		c.run(time.Minute)
 		// Up to 5 s to the next ping, and the stock client is looked at each 5 s.
-		if d := time.Since(begin); !c.ended || d < 13*time.Second || d > 20*time.Second {
-			t.Errorf("ended %v after %v", c.ended, d)
-		}
-		if len(c.lines) != 1 || !strings.Contains(c.lines[0], "changed its network") {
-			t.Errorf("the client is told %q", c.lines)
-		}
+		c.endsWithin(t, 13*time.Second, 20*time.Second, "changed its network")
 		s.wantKind("disconnected")
 		pings := s.paper.pings[before:]
 		last := pings[len(pings)-1]

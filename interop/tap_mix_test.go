@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -20,19 +19,12 @@ func TestTapMix(t *testing.T) {
 	for _, kind := range peers.ServerKinds {
 		t.Run(kind.String(), func(t *testing.T) {
 			t.Parallel()
-			x := &tapped{t: t, marks: marks{}, clip: clip, noPlugins: kind == peers.Murmur134}
-			x.server = peers.Start(t, kind, peers.ServerOptions{Unlimited: true, SuperUserPassword: "hall"})
-			x.side, x.far = x.server.MakeChannel("side"), x.server.MakeChannel("far")
+			x := newTapped(t, kind, clip)
+			x.noPlugins = kind == peers.Murmur134
 			x.server.Admin().Join(x.far)
-			x.tap = peers.StartTap(t, x.server)
-			x.mouth = talk(t, clip)
 			x.hers = startGuard(t, "alice's guard", x.tap.Addr(), automatic, "--policy", "require")
 			x.his = startGuard(t, "bob's guard", x.tap.Addr(), automatic, "--policy", "require")
-			x.aliceCert, x.bobCert = peers.NewCertificate(t, "alice"), peers.NewCertificate(t, "bob")
-			for _, phase := range []struct {
-				name string
-				run  func()
-			}{
+			x.play([]phase{
 				{"come", x.together},
 				{"words", x.wordsOfMix},
 				{"plugins", x.plugins},
@@ -40,13 +32,7 @@ func TestTapMix(t *testing.T) {
 				{"whisper", x.whisperOfMix},
 				{"moves and links", x.movesOfMix},
 				{"come again", x.togetherAgain},
-			} {
-				begin := time.Now()
-				phase.run()
-				t.Logf("%-16s %5.1f s, %d frames", phase.name, time.Since(begin).Seconds(), len(x.tap.Frames()))
-			}
-			x.mouth.who.Store(nil)
-			x.search()
+			})
 		})
 	}
 }

@@ -125,20 +125,11 @@ func TestTap(t *testing.T) {
 	for _, kind := range peers.ServerKinds {
 		t.Run(kind.String(), func(t *testing.T) {
 			t.Parallel()
-			x := &tapped{t: t, marks: marks{}, clip: clip}
-			x.server = peers.Start(t, kind, peers.ServerOptions{Unlimited: true, SuperUserPassword: "hall"})
-			x.side, x.far = x.server.MakeChannel("side"), x.server.MakeChannel("far")
-			x.tap = peers.StartTap(t, x.server)
-			x.mouth = talk(t, clip)
+			x := newTapped(t, kind, clip)
 			secret := newSecret(t)
 			x.hers = startGuard(t, "alice's guard", x.tap.Addr(), secret)
 			x.his = startGuard(t, "bob's guard", x.tap.Addr(), secret)
-			x.aliceCert, x.bobCert = peers.NewCertificate(t, "alice"), peers.NewCertificate(t, "bob")
-
-			for _, phase := range []struct {
-				name string
-				run  func()
-			}{
+			x.play([]phase{
 				{"nobody holds the secret", x.nobodyHolds},
 				{"another secret", x.anotherSecret},
 				{"a holder comes", x.holderComes},
@@ -151,15 +142,38 @@ func TestTap(t *testing.T) {
 				{"UDP lost", x.udpLost},
 				{"cut", x.cut},
 				{"server restart", x.restart},
-			} {
-				begin := time.Now()
-				phase.run()
-				t.Logf("%-24s %5.1f s, %d frames", phase.name, time.Since(begin).Seconds(), len(x.tap.Frames()))
-			}
-			x.mouth.who.Store(nil)
-			x.search()
+			})
 		})
 	}
+}
+
+// phase is a part of what a tapped call goes through.
+type phase struct {
+	name string
+	run  func()
+}
+
+// play goes through the phases and then looks for what the server could have read.
+func (x *tapped) play(phases []phase) {
+	for _, p := range phases {
+		begin := time.Now()
+		p.run()
+		x.t.Logf("%-24s %5.1f s, %d frames", p.name, time.Since(begin).Seconds(), len(x.tap.Frames()))
+	}
+	x.mouth.who.Store(nil)
+	x.search()
+}
+
+// newTapped starts a server with two more channels and a tap before it.
+func newTapped(t *testing.T, kind peers.ServerKind, clip *peers.Speech) *tapped {
+	t.Helper()
+	x := &tapped{t: t, marks: marks{}, clip: clip}
+	x.server = peers.Start(t, kind, peers.ServerOptions{Unlimited: true, SuperUserPassword: "hall"})
+	x.side, x.far = x.server.MakeChannel("side"), x.server.MakeChannel("far")
+	x.tap = peers.StartTap(t, x.server)
+	x.mouth = talk(t, clip)
+	x.aliceCert, x.bobCert = peers.NewCertificate(t, "alice"), peers.NewCertificate(t, "bob")
+	return x
 }
 
 // comeAlice and comeBob log in, again and again.
