@@ -19,6 +19,7 @@ type opening struct {
 	requests map[envelope.Ref]uint32
 	replies  map[uint32]mls.VerifiedKeyPackage
 	queued   int       // requests that have not left yet
+	unasked  bool      // one of them never will
 	until    time.Time // when whoever has not answered is given up
 }
 
@@ -28,7 +29,7 @@ type opening struct {
 func (m *Machine) openDirect(now time.Time, in OpenDirect) {
 	to := m.present(in.Sessions)
 	if m.session == 0 || len(to) == 0 || len(to) > MaxDirectPeople {
-		m.emit(DirectFailed{Token: in.Token, Missing: in.Sessions})
+		m.emit(DirectFailed{Token: in.Token, Missing: in.Sessions, Unasked: true})
 		return
 	}
 	if g := m.directOf(to); g != nil {
@@ -37,7 +38,7 @@ func (m *Machine) openDirect(now time.Time, in OpenDirect) {
 		return
 	}
 	if len(m.direct) >= maxReplies || m.countDirect() >= maxDirect {
-		m.emit(DirectFailed{Token: in.Token, Missing: to})
+		m.emit(DirectFailed{Token: in.Token, Missing: to, Unasked: true})
 		return
 	}
 	o := &opening{
@@ -58,11 +59,12 @@ func (m *Machine) openDirect(now time.Time, in OpenDirect) {
 
 // requested: a KeyPackageRequest of ours has left, or never will. Many take the
 // carrier longer than an answer takes.
-func (m *Machine) requested(now time.Time, id envelope.GroupID) {
+func (m *Machine) requested(now time.Time, id envelope.GroupID, left bool) {
 	for _, o := range m.direct {
 		if o.group != id {
 			continue
 		}
+		o.unasked = o.unasked || !left
 		if o.queued--; o.queued == 0 && now.Add(directAsk).Before(o.until) {
 			o.until = now.Add(directAsk)
 			m.due(o.until)
@@ -205,14 +207,14 @@ func (m *Machine) runDirect(now time.Time) {
 			m.emit(DirectFailed{Token: o.token, Missing: slices.DeleteFunc(slices.Clone(o.sessions), func(s uint32) bool {
 				_, ok := o.replies[s]
 				return ok
-			})})
+			}), Unasked: o.unasked || o.queued > 0 || len(o.sessions) > len(m.present(o.sessions))})
 		}
 	}
 }
 
 // foundDirect makes the group with one Commit, and sends the Welcome (§4).
 func (m *Machine) foundDirect(now time.Time, o *opening) {
-	fail := func() { m.emit(DirectFailed{Token: o.token, Missing: o.sessions}) }
+	fail := func() { m.emit(DirectFailed{Token: o.token}) } // everybody has Sotto
 	ext := envelope.SottoGroup{Audience: envelope.AudienceDirect, Anchor: envelope.NoChannel, Server: m.cfg.Server}
 	mg, err := m.newGroup(now, o.suite, o.group, nil, ext)
 	if err != nil {

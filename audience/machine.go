@@ -263,7 +263,7 @@ func (m *Machine) delivered(now time.Time, token uint64, ordered bool) {
 	case forWelcome:
 		m.welcomed(why.group)
 	case forRequest:
-		m.requested(now, why.group)
+		m.requested(now, why.group, true)
 	}
 }
 
@@ -283,7 +283,7 @@ func (m *Machine) failed(now time.Time, token uint64) {
 	case forWelcome:
 		m.welcomed(why.group)
 	case forRequest:
-		m.requested(now, why.group)
+		m.requested(now, why.group, false)
 	}
 }
 

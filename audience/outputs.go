@@ -124,10 +124,12 @@ type DirectReady struct {
 	Group envelope.GroupID
 }
 
-// DirectFailed answers OpenDirect: these sessions gave no KeyPackage in time.
+// DirectFailed answers OpenDirect: these sessions gave no KeyPackage in time. Unasked:
+// not all of them were asked, so that nothing is known of them.
 type DirectFailed struct {
 	Token   uint64
 	Missing []uint32
+	Unasked bool
 }
 
 // Health is what is known of a group besides its members. It comes when it

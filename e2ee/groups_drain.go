@@ -34,7 +34,7 @@ func (e *Groups) drain(now time.Time) {
 			}
 			e.emit(DirectReady{out.Token, out.Group})
 		case audience.DirectFailed:
-			e.emit(DirectFailed{out.Token, out.Missing})
+			e.emit(DirectFailed{out.Token, out.Missing, out.Unasked})
 		case audience.Health:
 			e.healthChanged(now, out)
 		case audience.GroupSeen:

@@ -158,7 +158,7 @@ func (e *Groups) openDirect(now time.Time, in OpenDirect) {
 		}
 	}
 	if len(missing) > 0 {
-		e.emit(DirectFailed{in.Token, missing}) // and no smaller group in their place
+		e.emit(DirectFailed{in.Token, missing, true}) // and no smaller group in their place
 		return
 	}
 	e.askAgain()

@@ -101,9 +101,11 @@ type DirectReady struct {
 }
 
 // DirectFailed answers OpenDirect: these sessions run no Sotto, or did not answer.
+// Unasked: not all of them were asked, so that nothing is known of them.
 type DirectFailed struct {
 	Token   uint64
 	Missing []uint32
+	Unasked bool
 }
 
 // Question is asked in StateAsked, and answered by an act of the person.

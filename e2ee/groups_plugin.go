@@ -3,7 +3,6 @@ package e2ee
 import (
 	"crypto/rand"
 	"errors"
-
 	"time"
 
 	"github.com/sotto-voip/sotto/audience"

@@ -161,7 +161,9 @@ func (e *Endpoint) sendInGroup(now time.Time, t e2ee.Text, to []uint32, own bool
 			return refused(manyReaders)
 		}
 		e.notice(NoticeAsking, "Your message waits until everybody whom it is for was asked for Sotto.")
-		return e.surveyText(now, w)
+		err := e.surveyText(now, w)
+		e.settle(now)
+		return err
 	}
 	e.openDirect(now, to, direct{text: w})
 	e.settle(now)
@@ -241,6 +243,10 @@ func (e *Endpoint) directFailed(now time.Time, o e2ee.DirectFailed) {
 		return
 	}
 	delete(e.asking, o.Token)
+	if o.Unasked {
+		e.notAsked(now, o.Token, d)
+		return
+	}
 	switch {
 	case d.plugin != nil:
 		e.pluginInVain(now, d.plugin, o.Missing)

@@ -80,6 +80,21 @@ func (e *Endpoint) targetSurveyed(now time.Time, id uint32, t *target, missing [
 	e.survey(now, id, t)
 }
 
+// notAsked: not everybody whom something is for could be asked, as too much is under way
+// or somebody left. So nobody was asked in vain, and nothing leaves in clear for it.
+func (e *Endpoint) notAsked(now time.Time, token uint64, d direct) {
+	const why = "not everybody whom it is for could be asked for Sotto; try again"
+	switch t := e.targets[d.target]; {
+	case d.plugin != nil:
+		e.pluginLost(now, why)
+	case d.target == 0:
+		e.emit(TextFailed{refused(why).Error()})
+	case t != nil && t.token == token:
+		t.token, t.asked, t.kept = 0, nil, nil
+		t.again = now.Add(targetPatience)
+	}
+}
+
 // shoutClear keeps the server's copy of a shout to a group of its own to where that
 // may leave in clear, as the client sends it.
 func (e *Endpoint) shoutClear(id uint32, t *target) {
@@ -130,9 +145,17 @@ func (e *Endpoint) forget(session uint32) {
 		if has(t.failed, session) {
 			t.failed = nil
 		}
+		if has(t.asked, session) && t.token != 0 {
+			t.token, t.asked, t.kept = 0, nil, nil
+		}
 	}
 	for token, d := range e.asking {
 		d.text.vain = slices.DeleteFunc(slices.Clone(d.text.vain), is)
+		d.text.to = slices.DeleteFunc(slices.Clone(d.text.to), is)
+		if d.plugin != nil && has(d.plugin.GetReceiverSessions(), session) {
+			delete(e.asking, token)
+			continue
+		}
 		e.asking[token] = d
 	}
 	if has(e.plugins.failed, session) {

@@ -64,7 +64,7 @@ func (e *Endpoint) SetTarget(now time.Time, m *mumblepb.VoiceTarget) {
 	if old, ok := e.targets[id]; ok {
 		t.registered, t.group, t.asked, t.token = old.registered, old.group, old.asked, old.token
 		t.tries, t.again, t.failed, t.vain = old.tries, old.again, old.failed, old.vain
-		t.owed = old.owed
+		t.owed, t.missing = old.owed, old.missing
 		if old.shouting {
 			t.registered = nil // the server knows the group
 		}

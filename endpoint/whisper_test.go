@@ -454,3 +454,60 @@ func TestClearWhisperIsSaid(t *testing.T) {
 		t.Errorf("told %d times", n)
 	}
 }
+
+// Who could not be asked, as too many others are being asked, was not asked in vain.
+func TestNotAskedIsNotInVain(t *testing.T) {
+	r := newRelay(t, echoes)
+	r.channel(5, 0, "Other")
+	r.join("eve", 0, nil)
+	var others []*person
+	for i := range 12 {
+		others = append(others, r.join(fmt.Sprintf("h%d", i), 5, nil))
+	}
+	bob := r.join("bob", 5, grouped(t))
+	alice := r.join("alice", 0, preferring(t))
+	r.run(5 * time.Second)
+	r.wantLeave(alice, e2ee.LeaveClear)
+	for i, p := range append(others, bob) {
+		m := whisperTo(p)
+		m.Id = proto.Uint32(uint32(i + 1))
+		alice.SetTarget(r.now, m)
+	}
+	id := uint8(len(others) + 1)
+	for range 3000 {
+		if got := alice.LeaveFor(id); got == e2ee.LeaveClear {
+			t.Fatalf("to bob, who was not asked: %v", got)
+		} else if got == e2ee.LeaveCiphertext {
+			return
+		}
+		r.run(20 * time.Millisecond)
+	}
+	t.Error("bob was never asked")
+}
+
+// A text for more people than are asked at once, of whom one of the first has Sotto
+// and nobody was asked before.
+func TestTextToManyAsksAll(t *testing.T) {
+	r := newRelay(t, echoes)
+	r.channel(5, 0, "Hall")
+	r.join("bob", 0, nil)
+	r.join("sotto", 5, grouped(t))
+	for i := range 39 {
+		r.join(fmt.Sprintf("p%d", i), 5, nil)
+	}
+	alice := r.join("alice", 0, preferring(t))
+	r.run(5 * time.Second)
+	r.wantLeave(alice, e2ee.LeaveClear)
+	if err := alice.SendText(r.now, &mumblepb.TextMessage{TreeId: []uint32{5}, Message: proto.String("all of you")}); err != nil {
+		t.Fatal(err)
+	}
+	r.run(10 * time.Second) // 8.6 s if the questions leave at once, else 11.6 s
+	for _, o := range alice.out {
+		if c, ok := o.(endpoint.ClearText); ok {
+			t.Errorf("in clear: %q", c.Message.GetMessage())
+		}
+	}
+	if got := alice.failures(); len(got) != 1 {
+		t.Errorf("said %q", got)
+	}
+}
