@@ -209,6 +209,18 @@ func skewStock(t *testing.T, name string, c *peers.StockClient, clip *peers.Spee
 	for _, r := range hearers {
 		r.Forget()
 	}
+	defer func() {
+		if !t.Failed() {
+			return
+		}
+		for _, r := range hearers {
+			p := r.Heard(session)
+			t.Logf("of %s (session %d) %s has heard %d packets", name, session, r.name, len(p))
+			for _, p := range p[max(0, len(p)-5):] {
+				t.Logf("frame %d, %d bytes, terminator %v", p.FrameNumber, len(p.Data), p.Terminator)
+			}
+		}
+	}()
 	c.PlayMic(clip.WAV)
 	over := func(r *skewed) func() bool {
 		return func() bool {
