@@ -30,9 +30,10 @@ type Config struct {
 	Bot bool
 	// Certificate is shown to the server; nil: none.
 	Certificate *tls.Certificate
-	// CheckServer must accept the server's DER certificate; nil: the system's roots
-	// must, for the host of Address.
+	// CheckServer and CheckChain must accept the server's certificate, as in
+	// LinkConfig. With neither of them the system's roots must, for the host of Address.
 	CheckServer func(der []byte) error
+	CheckChain  func(chain [][]byte) error
 	// Channel is the path to join after login, such as "Lobby/Red team"; "" stays
 	// where the server puts us.
 	Channel string
@@ -82,13 +83,11 @@ const (
 // Client is a connection that stays logged in. Its methods may be called from
 // any goroutine; what happens arrives on Events, which must be read.
 type Client struct {
-	cfg Config
-	// checkChain holds without Config.CheckServer.
-	checkChain func([][]byte) error
-	do         chan func()
-	events     chan Event
-	cancel     context.CancelFunc
-	done       chan struct{}
+	cfg    Config
+	do     chan func()
+	events chan Event
+	cancel context.CancelFunc
+	done   chan struct{}
 
 	// Owned by run and what it calls.
 	link         *Link
@@ -112,20 +111,19 @@ type Client struct {
 // the reason why not: *RejectError, the error of CheckServer, of e2ee for a bad
 // secret, or of the network. The context bounds the login only.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
-	var checkChain func([][]byte) error
-	if cfg.CheckServer == nil {
+	if cfg.CheckServer == nil && cfg.CheckChain == nil {
 		host, _, err := net.SplitHostPort(cfg.Address)
 		if err != nil {
 			return nil, err
 		}
-		checkChain = SystemRoots(host)
+		cfg.CheckChain = SystemRoots(host)
 	}
 	if cfg.Announce == 0 {
 		cfg.Announce = Version
 	}
 	runCtx, cancel := context.WithCancel(context.Background())
 	c := &Client{
-		cfg: cfg, checkChain: checkChain, do: make(chan func()), events: make(chan Event), cancel: cancel,
+		cfg: cfg, do: make(chan func()), events: make(chan Event), cancel: cancel,
 		done: make(chan struct{}),
 		ends: Endpoints{
 			Policy: cfg.Policy, Secret: cfg.Secret, GroupSecret: cfg.GroupSecret, Named: cfg.Named,

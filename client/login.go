@@ -56,7 +56,7 @@ func (c *Client) dial(ctx context.Context) (link *Link, end *endpoint.Endpoint, 
 	c.meanwhile(func() {
 		link, err = DialLink(ctx, time.Now(), LinkConfig{
 			Address: c.cfg.Address, Certificate: c.cfg.Certificate,
-			CheckServer: c.cfg.CheckServer, CheckChain: c.checkChain, NoUDP: c.cfg.NoUDP, SRV: c.cfg.SRV, Net: c.cfg.Net, Dial: c.cfg.Dial,
+			CheckServer: c.cfg.CheckServer, CheckChain: c.cfg.CheckChain, NoUDP: c.cfg.NoUDP, SRV: c.cfg.SRV, Net: c.cfg.Net, Dial: c.cfg.Dial,
 		})
 		if err != nil {
 			return

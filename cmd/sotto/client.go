@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/events"
 	"github.com/sotto-voip/sotto/headless"
+	"github.com/sotto-voip/sotto/keystore"
 	"github.com/sotto-voip/sotto/mumble/control"
 )
 
@@ -122,7 +124,12 @@ func redact(s string) string {
 }
 
 // dial connects as the flags say.
-func (a *app) dial(ctx context.Context, f clientFlags, t target, bot bool) (*client.Client, error) {
+func (a *app) dial(ctx context.Context, f clientFlags, t target, out *reporter) (*client.Client, error) {
+	if !f.proxy.given() {
+		if err := proxyTrouble(a.stock()); err != nil {
+			return nil, err
+		}
+	}
 	network, err := f.proxy.network()
 	if err != nil {
 		return nil, err
@@ -131,10 +138,11 @@ func (a *app) dial(ctx context.Context, f clientFlags, t target, bot bool) (*cli
 	if err != nil {
 		return nil, err
 	}
+	sight := &sight{server: server, host: t.host, out: out}
 	cfg := client.Config{
 		Address: t.at(), SRV: !t.typed, Net: network,
-		Username: t.user, Password: t.password, Channel: t.channel, Bot: bot,
-		CheckServer: server.CheckPin, NoUDP: f.tcp, Named: f.with, Reconnect: f.reconnect,
+		Username: t.user, Password: t.password, Channel: t.channel,
+		CheckServer: sight.check, CheckChain: sight.look, NoUDP: f.tcp, Named: f.with, Reconnect: f.reconnect,
 		Policy: e2ee.PolicyRequire,
 	}
 	if f.version != "" {
@@ -173,6 +181,36 @@ func (a *app) dial(ctx context.Context, f clientFlags, t target, bot bool) (*cli
 		return nil, a.changed(about(cfg.Address, err), f.guard(), t.named())
 	}
 	return c, nil
+}
+
+// sight holds the certificate that a server shows to a headless client against the
+// remembered one, and says which is remembered at first contact.
+type sight struct {
+	server *keystore.Server
+	host   string
+	chain  [][]byte
+	out    *reporter
+}
+
+// look comes before check.
+func (v *sight) look(chain [][]byte) error { v.chain = chain; return nil }
+
+func (v *sight) check(der []byte) error {
+	_, known, err := v.server.Pin()
+	if err != nil {
+		return err
+	}
+	if err := v.server.CheckPin(der); err != nil {
+		return err
+	}
+	if !known {
+		e := events.Event{
+			Event: "server_pinned", Fingerprint: keystore.Fingerprint(sha256.Sum256(der)),
+			Reason: client.CertificateTrouble(v.host, v.chain, time.Now()),
+		}
+		v.out.event(e, "* "+pinned(e))
+	}
+	return nil
 }
 
 // guard are the flags of a guard that does what these ask for.
@@ -239,11 +277,11 @@ func (a *app) playCommand() *cobra.Command {
 }
 
 func (a *app) play(cmd *cobra.Command, f clientFlags, t target, clip *headless.Clip, loops int, wait time.Duration) error {
-	conn, err := a.dial(cmd.Context(), f, t, false)
+	out := f.reporter(cmd)
+	conn, err := a.dial(cmd.Context(), f, t, out)
 	if err != nil {
 		return err
 	}
-	out := f.reporter(cmd)
 	quiet := make(chan struct{})
 	go func() {
 		defer close(quiet)
@@ -308,11 +346,11 @@ func (a *app) record(cmd *cobra.Command, f clientFlags, t target, dir string, le
 	if err != nil {
 		return err
 	}
-	conn, err := a.dial(cmd.Context(), f, t, false)
+	out := f.reporter(cmd)
+	conn, err := a.dial(cmd.Context(), f, t, out)
 	if err != nil {
 		return err
 	}
-	out := f.reporter(cmd)
 	err = headless.Record(ctx, conn, rec, out.client)
 	conn.Close()
 	err = errors.Join(err, rec.Close())
@@ -333,21 +371,21 @@ func (a *app) chatCommand() *cobra.Command {
 				return usageError{err}
 			}
 			f.reconnect = true
-			conn, err := a.dial(cmd.Context(), f, t, false)
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			return a.chat(cmd, f, t, conn)
+			return a.chat(cmd, f, t)
 		},
 	}
 	f.register(c)
 	return c
 }
 
-func (a *app) chat(cmd *cobra.Command, f clientFlags, t target, conn *client.Client) error {
+func (a *app) chat(cmd *cobra.Command, f clientFlags, t target) error {
 	out := f.reporter(cmd)
 	out.human = cmd.OutOrStdout()
+	conn, err := a.dial(cmd.Context(), f, t, out)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
 	refused := func(err error) {
 		text := headless.Sentence(err.Error())
 		switch {
@@ -358,7 +396,7 @@ func (a *app) chat(cmd *cobra.Command, f clientFlags, t target, conn *client.Cli
 		}
 		out.event(events.Event{Event: "text_failed", Reason: text}, "* "+text)
 	}
-	err := headless.Chat(cmd.Context(), conn, headless.Lines(cmd.InOrStdin()), out.client, refused)
+	err = headless.Chat(cmd.Context(), conn, headless.Lines(cmd.InOrStdin()), out.client, refused)
 	if errors.Is(err, headless.ErrHeldBack) {
 		return notPrivate(err)
 	}

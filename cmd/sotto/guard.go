@@ -227,14 +227,20 @@ func (a *app) describe(e events.Event, f guardFlags, target string) string {
 		return fmt.Sprintf("%s  another Mumble came, with certificate %s; if it is yours, start again with: %s", at, e.Fingerprint,
 			a.guardLine(f, "accept-client", e.Fingerprint, target))
 	case "server_pinned":
-		if e.Reason != "" {
-			return fmt.Sprintf("%s  the server's certificate is remembered from now on: %s. Compare it with the server's owner: %s", at, e.Fingerprint, e.Reason)
-		}
-		return fmt.Sprintf("%s  the server's certificate is remembered from now on: %s", at, e.Fingerprint)
+		return at + "  " + pinned(e)
 	case "client_pinned":
 		return fmt.Sprintf("%s  this guard now belongs to the Mumble with certificate %s", at, e.Fingerprint)
 	}
 	return ""
+}
+
+// pinned words the first contact with a server.
+func pinned(e events.Event) string {
+	words := "the server's certificate is remembered from now on: " + e.Fingerprint
+	if e.Reason != "" {
+		words += ". Compare it with the server's owner: " + e.Reason
+	}
+	return words
 }
 
 // open opens the state directory and the record of one server.
