@@ -18,10 +18,11 @@ type machine struct {
 	ipv6     func() bool // whether ::1 can be listened on
 	system   func() stockclient.System
 	now      func() time.Time
+	again    time.Duration // after which a server that was away is tried again, at first
 }
 
 // thisMachine is the real one; tests have others.
-var thisMachine = machine{resolver: net.DefaultResolver, ipv6: hasIPv6Loopback, system: thisSystem, now: time.Now}
+var thisMachine = machine{resolver: net.DefaultResolver, ipv6: hasIPv6Loopback, system: thisSystem, now: time.Now, again: againFirst}
 
 func thisSystem() stockclient.System {
 	home, err := os.UserHomeDir()

@@ -12,7 +12,9 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
+	"github.com/sotto-voip/sotto/client"
 	"github.com/sotto-voip/sotto/e2ee"
 	"github.com/sotto-voip/sotto/events"
 	"github.com/sotto-voip/sotto/guard"
@@ -164,27 +166,45 @@ func (p *post) intro(o *order, g *guard.Guard, at string) {
 	}
 }
 
+// A server that was away is tried again after againFirst, then after twice that, and so
+// on up to againMost: seldom enough for Murmur's autoban.
+const (
+	againFirst = 30 * time.Second
+	againMost  = 5 * time.Minute
+)
+
 // standAll runs all guards of an order. One that fails is said and does not stop the
-// others; when none is left, that is an error.
+// others; while there are others, a server that is only away is tried again. When none
+// is left, that is an error.
 func (a *app) standAll(ctx context.Context, o *order) error {
 	failures := make([]error, len(o.posts))
+	others := newCompany(len(o.posts))
 	var wg sync.WaitGroup
 	for i, p := range o.posts {
 		wg.Go(func() {
-			err := a.stand(ctx, o, p)
-			if err == nil {
-				return
-			}
-			failures[i] = err
-			var l labelled
-			if !errors.As(err, &l) {
-				err = about(p.target, err)
-			}
-			if ctx.Err() == nil {
-				var whole bytes.Buffer // error and hint stay together
-				report(&whole, err)
-				o.err.Write(whole.Bytes())
-				p.reporter(a, o).event(events.Event{Event: "server_failed", Reason: sentence(err)}, "")
+			wait := a.again
+			for {
+				err := a.stand(ctx, o, p)
+				said := failures[i] != nil
+				failures[i] = err
+				again := others.leave() && away(err)
+				if err != nil && ctx.Err() == nil && !(said && again) {
+					a.sayFailed(o, p, err, again)
+				}
+				if !again {
+					return
+				}
+				select {
+				case <-time.After(wait):
+				case <-others.gone:
+					return
+				case <-ctx.Done():
+					return
+				}
+				if !others.join() {
+					return
+				}
+				wait = min(2*wait, againMost)
 			}
 		})
 	}
@@ -195,6 +215,62 @@ func (a *app) standAll(ctx context.Context, o *order) error {
 		}
 	}
 	return coded{errors.New("no server is guarded"), exitCode(failures[0])}
+}
+
+// sayFailed says that there is no guard for one of several servers.
+func (a *app) sayFailed(o *order, p *post, err error, again bool) {
+	var l labelled
+	if !errors.As(err, &l) {
+		err = about(p.target, err)
+	}
+	var whole bytes.Buffer // error and hint stay together
+	report(&whole, err)
+	if again {
+		fmt.Fprintln(&whole, p.says("it will be tried again until it answers"))
+	}
+	o.err.Write(whole.Bytes())
+	p.reporter(a, o).event(events.Event{Event: "server_failed", Reason: sentence(err)}, "")
+}
+
+// away reports whether an error is one of a server that could not be reached, which
+// may pass by itself.
+func away(err error) bool {
+	var op *net.OpError
+	var dns *net.DNSError
+	var proxy *client.ProxyError
+	return errors.As(err, &op) && op.Op != "listen" || errors.As(err, &dns) || errors.As(err, &proxy) ||
+		errors.Is(err, client.ErrHungUp) || isTimeout(err)
+}
+
+// company counts guards that stand, or try to.
+type company struct {
+	mu   sync.Mutex
+	n    int
+	gone chan struct{} // closed when none is left, which is the end
+}
+
+func newCompany(n int) *company { return &company{n: n, gone: make(chan struct{})} }
+
+// leave reports whether others are left.
+func (c *company) leave() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n--
+	if c.n == 0 {
+		close(c.gone)
+	}
+	return c.n > 0
+}
+
+// join is false after the end.
+func (c *company) join() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n == 0 {
+		return false
+	}
+	c.n++
+	return true
 }
 
 // oneWriter lets several guards write to one stream, a line at a time.

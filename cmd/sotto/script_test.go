@@ -203,7 +203,9 @@ func startServer(ts *testscript.TestScript, _ bool, args []string) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	ts.Check(err)
 	cert := new(atomic.Pointer[tls.Certificate])
-	cert.Store(newCertificate(ts))
+	if len(args) == 1 {
+		cert.Store(newCertificate(ts))
+	}
 	certificates.Store(l.Addr().String(), cert)
 	count := new(atomic.Int64)
 	connections.Store(l.Addr().String(), count)
@@ -216,6 +218,10 @@ func startServer(ts *testscript.TestScript, _ bool, args []string) {
 				return
 			}
 			count.Add(1)
+			if cert.Load() == nil {
+				c.Close()
+				continue
+			}
 			wg.Go(func() {
 				defer c.Close()
 				c.SetDeadline(time.Now().Add(time.Minute))
@@ -234,7 +240,8 @@ type discard struct{}
 
 func (discard) Write(b []byte) (int, error) { return len(b), nil }
 
-// recert gives a server another certificate: recert HOST:PORT
+// recert gives a server another certificate, and raises one that is down:
+// recert HOST:PORT
 func recert(ts *testscript.TestScript, _ bool, args []string) {
 	cert, ok := certificates.Load(args[0])
 	if !ok {

@@ -24,7 +24,8 @@ import (
 
 // scriptMachine is the machine of the scripts: what DNS says about names of this
 // computer stands in SOTTO_TEST_DNS (none, silent, refused, or the target of a
-// record), SOTTO_TEST_NO_IPV6 takes ::1 away, and the stock client's program is
+// record), SOTTO_TEST_NO_IPV6 takes ::1 away, with SOTTO_TEST_AGAIN a server that is away is
+// soon tried again, and the stock client's program is
 // looked for in SOTTO_TEST_PATH alone.
 func scriptMachine(env func(string) string) machine {
 	m := thisMachine
@@ -38,6 +39,9 @@ func scriptMachine(env func(string) string) machine {
 			panic(err)
 		}
 		m.now = func() time.Time { return now }
+	}
+	if env("SOTTO_TEST_AGAIN") != "" {
+		m.again = 50 * time.Millisecond
 	}
 	m.system = func() stockclient.System {
 		sys := thisSystem()
