@@ -73,7 +73,7 @@ func NewSecret() string {
 // errors are ErrMachineMade and ErrPhrase.
 func ParseSecret(text string, server [32]byte) (*Secret, error) {
 	text = strings.TrimSpace(text)
-	if len(text) >= len(machinePrefix) && strings.EqualFold(text[:len(machinePrefix)], machinePrefix) {
+	if !IsPhrase(text) {
 		s, err := parseMachineMade(text)
 		if err != nil {
 			return nil, err
@@ -87,6 +87,14 @@ func ParseSecret(text string, server [32]byte) (*Secret, error) {
 	salt := sha256.Sum256(append([]byte("sotto/1 argon2"), server[:]...))
 	s := argon2.IDKey([]byte(phrase), salt[:argonSalt], argonTime, argonMemory, argonThreads, argonLen)
 	return &Secret{s: s, server: server}, nil
+}
+
+// IsPhrase reports whether ParseSecret would take a text for a phrase. A phrase can be
+// guessed by who recorded ciphertext, and the person is to be told so (Sotto protocol
+// §10.1).
+func IsPhrase(text string) bool {
+	text = strings.TrimSpace(text)
+	return len(text) < len(machinePrefix) || !strings.EqualFold(text[:len(machinePrefix)], machinePrefix)
 }
 
 func parseMachineMade(text string) ([]byte, error) {
@@ -122,8 +130,7 @@ func normalizePhrase(text string) (string, error) {
 	return phrase, nil
 }
 
-// MachineMade reports whether the secret has 128 random bits. A phrase can be
-// guessed by who recorded ciphertext, and the person should be told so.
+// MachineMade reports whether the secret has 128 random bits.
 func (s *Secret) MachineMade() bool { return s.machine }
 
 // KeyID returns the 8 hex digits by which people in one channel compare whether

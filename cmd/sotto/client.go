@@ -124,7 +124,7 @@ func redact(s string) string {
 }
 
 // dial connects as the flags say.
-func (a *app) dial(ctx context.Context, f clientFlags, t target, out *reporter) (*client.Client, error) {
+func (a *app) dial(cmd *cobra.Command, f clientFlags, t target, out *reporter) (*client.Client, error) {
 	if !f.proxy.given() {
 		if err := proxyTrouble(a.stock()); err != nil {
 			return nil, err
@@ -156,7 +156,7 @@ func (a *app) dial(ctx context.Context, f clientFlags, t target, out *reporter) 
 		}
 		cfg.Policy = e2ee.PolicyOff
 	}
-	if cfg.Secret, cfg.GroupSecret, err = f.secret.read(ctx, cfg.Policy); err != nil {
+	if cfg.Secret, cfg.GroupSecret, err = f.secret.read(cmd.Context(), cfg.Policy); err != nil {
 		return nil, err
 	}
 	if err := f.secret.named(f.with, cfg.Secret, cfg.GroupSecret); err != nil {
@@ -176,10 +176,11 @@ func (a *app) dial(ctx context.Context, f clientFlags, t target, out *reporter) 
 		return nil, err
 	}
 	cfg.Certificate = &cert
-	c, err := client.Dial(ctx, cfg)
+	c, err := client.Dial(cmd.Context(), cfg)
 	if err != nil {
 		return nil, a.changed(about(cfg.Address, err), f.guard(), t.named())
 	}
+	a.sayPhrase(cmd.ErrOrStderr(), cfg.Secret)
 	return c, nil
 }
 
@@ -278,7 +279,7 @@ func (a *app) playCommand() *cobra.Command {
 
 func (a *app) play(cmd *cobra.Command, f clientFlags, t target, clip *headless.Clip, loops int, wait time.Duration) error {
 	out := f.reporter(cmd)
-	conn, err := a.dial(cmd.Context(), f, t, out)
+	conn, err := a.dial(cmd, f, t, out)
 	if err != nil {
 		return err
 	}
@@ -347,7 +348,7 @@ func (a *app) record(cmd *cobra.Command, f clientFlags, t target, dir string, le
 		return err
 	}
 	out := f.reporter(cmd)
-	conn, err := a.dial(cmd.Context(), f, t, out)
+	conn, err := a.dial(cmd, f, t, out)
 	if err != nil {
 		return err
 	}
@@ -381,7 +382,7 @@ func (a *app) chatCommand() *cobra.Command {
 func (a *app) chat(cmd *cobra.Command, f clientFlags, t target) error {
 	out := f.reporter(cmd)
 	out.human = cmd.OutOrStdout()
-	conn, err := a.dial(cmd.Context(), f, t, out)
+	conn, err := a.dial(cmd, f, t, out)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -124,6 +125,7 @@ type order struct {
 	hide     bool
 	posts    []*post
 	out, err io.Writer // of the command
+	phrase   sync.Once // sayPhrase
 }
 
 // order reads the command line. Whatever is wrong with it is a usage error, and

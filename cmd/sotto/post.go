@@ -109,6 +109,7 @@ func (a *app) stand(ctx context.Context, o *order, p *post) error {
 	} else {
 		defer out.feed.Close()
 	}
+	o.phrase.Do(func() { a.sayPhrase(o.err, o.secret) })
 	if !o.flags.json {
 		p.intro(o, g, at)
 	}

@@ -90,6 +90,13 @@ func (f *secretFlags) read(ctx context.Context, policy e2ee.Policy) (secret stri
 	return secret, f.mode == secretGroups, nil
 }
 
+// sayPhrase tells who typed a phrase what that is worth.
+func (a *app) sayPhrase(w io.Writer, secret string) {
+	if secret != "" && e2ee.IsPhrase(secret) {
+		fmt.Fprintf(w, "sotto: hint: your secret is a phrase, which others can try to guess from what they record, for as long as they like; '%s secret' makes one that nobody guesses\n", a.sotto())
+	}
+}
+
 // named is the error of --with where nobody is waited for by name.
 func (f *secretFlags) named(with []string, secret string, groups bool) error {
 	if len(with) > 0 && (secret == "" || groups) {
