@@ -119,13 +119,30 @@ func (e *Endpoint) LeaveFor(target uint8) e2ee.Leave {
 		return e2ee.LeaveNothing
 	case t.ready():
 		return e2ee.LeaveCiphertext
-	case t.refused != "" && !t.shouting:
-		return e2ee.LeaveNothing
-	case slices.Equal(t.failed, t.people()) && e.groups.MayWhisperClear(t.people()):
+	case e.mayClear(t):
 		e.sayClear(t)
 		return e2ee.LeaveClear
 	}
 	return e2ee.LeaveNothing
+}
+
+// Whispers reports whether the own client has set up a whisper that may leave now,
+// whatever the gate says about speech.
+func (e *Endpoint) Whispers() bool {
+	if e.groups == nil {
+		return false
+	}
+	for _, t := range e.targets {
+		if t.ready() || len(t.people()) > 0 && e.mayClear(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayClear reports whether a whisper may leave in clear.
+func (e *Endpoint) mayClear(t *target) bool {
+	return (t.refused == "" || t.shouting) && slices.Equal(t.failed, t.people()) && e.groups.MayWhisperClear(t.people())
 }
 
 // packetOverhead is what servers add to a voice packet when they count it

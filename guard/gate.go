@@ -17,6 +17,7 @@ func (s *session) drain() {
 	for {
 		o, ok := s.end.Next()
 		if !ok {
+			s.brake()
 			s.estrange()
 			return
 		}
@@ -65,9 +66,16 @@ func (s *session) gateChanged(o endpoint.Gate) {
 	}
 }
 
+// held reports whether the client is to stop sending by itself. It would then stop
+// whispers and the loopback test too (src/mumble/AudioInput.cpp looks at no target),
+// so not while a whisper may leave, or while nobody is there whom speech is kept from.
+func (s *session) held() bool {
+	return s.end.Leave() == e2ee.LeaveNothing && s.end.State() != e2ee.StateAlone && !s.end.Whispers()
+}
+
 // brake tells the client whether it may speak: the server's word or ours.
 func (s *session) brake() {
-	held := s.end.Leave() == e2ee.LeaveNothing
+	held := s.held()
 	if !s.synced || held == s.braked {
 		return
 	}

@@ -36,7 +36,9 @@ type hour struct {
 	muted  time.Time  // since when
 	answer bool       // guard asked, and the person has not answered yet
 
-	said, arrived, opened int // packets of speech: by the client while it may, at the server, at bob
+	said, arrived, opened int   // packets of speech: by the client while it may, at the server, at bob
+	whispers              int   // opened at bob
+	target                uint8 // to which the client speaks
 	held, longest         time.Duration
 	why                   map[string]int // reasons of gates that closed
 	lines, logs, texts    int
@@ -258,15 +260,18 @@ func (h *hour) atServer(f control.Frame) {
 		if h.mode.protected() {
 			h.look(f)
 		}
+		opened := &h.opened
 		if p.Target != 0 {
-			return
+			opened = &h.whispers
+			p.Context = voice.ContextWhisper
+		} else {
+			h.arrived++
 		}
-		h.arrived++
 		if h.bob != nil {
-			p.Session, p.Context, p.Target = bareAlice, 0, 0
+			p.Session, p.Target = bareAlice, 0
 			var out voice.Packet
 			if h.bob.Unprotect(nil, time.Now(), &p, &out) == nil && len(out.Data) > 0 {
-				h.opened++
+				*opened++
 			}
 			h.fromBob()
 		}
@@ -351,7 +356,7 @@ func (h *hour) step(speak bool) {
 		return
 	}
 	h.frame += 2
-	p := voice.Packet{Codec: voice.Opus, FrameNumber: h.frame, Data: append([]byte{0xF8}, bareWords...)}
+	p := voice.Packet{Codec: voice.Opus, Target: h.target, FrameNumber: h.frame, Data: append([]byte{0xF8}, bareWords...)}
 	b, err := voice.Append(nil, voice.Protobuf, voice.ToServer, &p)
 	if err != nil {
 		h.t.Fatal(err)

@@ -103,7 +103,6 @@ func (s *session) controlDown(now time.Time, f control.Frame) error {
 		s.welcome(now)
 	}
 	s.drain()
-	s.brake()
 	return nil
 }
 
@@ -132,7 +131,6 @@ func (s *session) controlUp(now time.Time, f control.Frame) {
 	case drop:
 	}
 	s.drain()
-	s.brake()
 }
 
 func (s *session) unknown(now time.Time, f control.Frame, forward func(control.Type, []byte) bool) {

@@ -149,7 +149,9 @@ func TestTyped(t *testing.T) {
 				call.server.send(suppress(on))
 				call.wantSuppress(on)
 			}
-			// The server moves her: held, whatever it says about speaking.
+			// The server moves her to where somebody is: held, whatever it says about
+			// speaking.
+			call.server.send(&mumblepb.UserState{Session: proto.Uint32(99), Name: proto.String("carol"), ChannelId: proto.Uint32(1)})
 			call.server.send(&mumblepb.UserState{Session: proto.Uint32(alice), ChannelId: proto.Uint32(1)})
 			call.wantSuppress(true)
 			call.server.send(suppress(false))

@@ -55,7 +55,7 @@ func userStateDown(s *session, _ time.Time, m proto.Message) action {
 		act = rewrite
 	}
 	if u.Suppress != nil && s.synced && u.GetSession() == s.end.Mirror().Self() {
-		held := s.end.Leave() == e2ee.LeaveNothing
+		held := s.held()
 		s.braked = held
 		if held && !u.GetSuppress() {
 			u.Suppress = proto.Bool(true)
