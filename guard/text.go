@@ -16,7 +16,7 @@ import (
 // stock client shows its own line at once, so nothing is echoed.
 func textUp(s *session, now time.Time, m proto.Message) action {
 	t := m.(*mumblepb.TextMessage)
-	if words := strings.Fields(t.GetMessage()); len(words) > 0 && words[0] == "/sotto" {
+	if words := strings.Fields(t.GetMessage()); len(words) > 0 && strings.EqualFold(words[0], "/sotto") {
 		s.command(strings.Join(words[1:], " "))
 		return drop
 	}

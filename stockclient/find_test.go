@@ -275,3 +275,30 @@ func TestLink(t *testing.T) {
 		}
 	}
 }
+
+// TestRemembers: the database of a client where it may be, and the name in it in any case.
+func TestRemembers(t *testing.T) {
+	const db = "SQLite format 3\x00...Ours\x01Voice.Example.org\xfc\xe2alice"
+	for _, tt := range []struct {
+		name, file, host string
+		found            bool
+	}{
+		{"1.3 and 1.5", ".local/share/Mumble/Mumble/mumble.sqlite", "voice.example.org", true},
+		{"an older one", ".local/share/data/Mumble/Mumble/.mumble.sqlite", "voice.example.org", true},
+		{"Flatpak", ".var/app/info.mumble.Mumble/data/Mumble/Mumble/mumble.sqlite", "VOICE.example.org", true},
+		{"another server", ".local/share/Mumble/Mumble/mumble.sqlite", "other.example.org", false},
+		{"a name too short to tell", ".local/share/Mumble/Mumble/mumble.sqlite", "org", false},
+		{"no database", "elsewhere/mumble.sqlite", "voice.example.org", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := home(t, map[string]string{tt.file: db})
+			got := Remembers(System{OS: "linux", Home: dir}, tt.host)
+			if (got != "") != tt.found || tt.found && got != filepath.Join(dir, tt.file) {
+				t.Errorf("found %q", got)
+			}
+		})
+	}
+	if got := Remembers(System{OS: "linux"}, "voice.example.org"); got != "" {
+		t.Errorf("without a home %q", got)
+	}
+}

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -256,10 +259,25 @@ func (d *doctor) certificate(store *keystore.Store) {
 	has, err := store.HasMumble()
 	cert, certErr := certificateOf(d.found)
 	f := finding{Check: "certificate", Level: levelOK, Text: "that of your Mumble is imported"}
+	var own tls.Certificate
+	if has && err == nil {
+		own, _, err = store.MumbleCertificate()
+	}
 	switch {
 	case err != nil:
 		f.Level, f.Text, f.Remedy = levelTrouble, sentence(err), hintFor(err)
+	case has && cert != nil && !bytes.Equal(own.Certificate[0], cert.der):
+		f.Level = levelNote
+		f.Text = fmt.Sprintf("servers know you by SHA-1 %s, and your Mumble has another by now, %q, SHA-1 %s", sha1Of(own.Certificate[0]), cert.Name, sha1Of(cert.der))
+		f.Remedy = "to be known by that one, which takes the place of the other: " + d.a.sotto() + " identity import-mumble --found"
 	case has:
+		if cert == nil {
+			f.Text = "one is imported"
+		}
+		if leaf, err := x509.ParseCertificate(own.Certificate[0]); err == nil && d.a.now().After(leaf.NotAfter) {
+			f.Level, f.Text = levelNote, f.Text+", and expired on "+leaf.NotAfter.Format(time.DateOnly)+"; servers may refuse it"
+			f.Remedy = "make a new one in Mumble (Configure, Certificate Wizard), and import that; a name that is registered with the old one has to be registered anew"
+		}
 	case certErr != nil:
 		f.Level, f.Text, f.Remedy = levelNote, "that of your Mumble cannot be used: "+sentence(certErr), hintFor(certErr)
 	case cert != nil:

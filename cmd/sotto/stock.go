@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -91,12 +92,15 @@ func named(c stockclient.Client) string {
 // it says what could be done, and does nothing.
 func (a *app) adopt(ctx context.Context, store *keystore.Store, cert *certificate, ask bool, w io.Writer) error {
 	has, err := store.HasMumble()
-	if has || err != nil || cert == nil {
+	if err != nil || cert == nil {
 		return err
 	}
 	declined, err := store.Declined(cert.Hash)
 	if declined || err != nil {
 		return err
+	}
+	if has {
+		return a.sayRenewed(store, cert, w)
 	}
 	if !ask {
 		fmt.Fprintf(w, "sotto: hint: your Mumble has a certificate, %s; to be known by it through guard: %s identity import-mumble --found\n",
@@ -119,6 +123,19 @@ func (a *app) adopt(ctx context.Context, store *keystore.Store, cert *certificat
 		fmt.Fprintf(w, "sotto: hint: it expired on %s; servers may refuse it\n", imported.NotAfter.Format(time.DateOnly))
 	}
 	return err
+}
+
+// sayRenewed says that the stock client has another certificate than the one that
+// servers see. Which one they should see only the person knows, and the other is lost
+// when it is replaced, so nobody is asked in passing.
+func (a *app) sayRenewed(store *keystore.Store, cert *certificate, w io.Writer) error {
+	own, _, err := store.MumbleCertificate()
+	if err != nil || bytes.Equal(own.Certificate[0], cert.der) {
+		return err
+	}
+	fmt.Fprintf(w, "sotto: hint: servers know you by another certificate than your Mumble has by now, %s; to be known by that one instead: %s identity import-mumble --found\n",
+		headless.Printable(fmt.Sprintf("%q", cert.Name)), a.sotto())
+	return nil
 }
 
 // enrol makes a guard belong to the stock client of this user before anybody can
