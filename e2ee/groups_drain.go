@@ -228,7 +228,20 @@ func (e *Groups) see(sessions []uint32) string {
 	return e.labels(sessions) + " see"
 }
 
-func (e *Groups) labels(sessions []uint32) string {
+// labels are the names of people, not too many of them.
+func (e *Groups) labels(sessions []uint32) string { return enumerate(sessions, e.label) }
+
+// located is labels with the place of who hears us from elsewhere.
+func (e *Groups) located(sessions []uint32) string {
+	return enumerate(sessions, func(s uint32) string {
+		if p := e.peers[s]; p != nil {
+			return p.Label + p.Where
+		}
+		return e.label(s)
+	})
+}
+
+func enumerate(sessions []uint32, name func(uint32) string) string {
 	const most = 4
 	text := ""
 	for i, s := range sessions {
@@ -238,7 +251,7 @@ func (e *Groups) labels(sessions []uint32) string {
 		case i > 0:
 			text += ", "
 		}
-		text += e.label(s)
+		text += name(s)
 	}
 	return text
 }

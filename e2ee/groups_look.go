@@ -94,15 +94,15 @@ func (e *Groups) withoutSotto() string {
 		}
 	}
 	if len(list) == 1 {
-		return e.labels(list) + " is here"
+		return e.located(list) + " is here"
 	}
-	return e.labels(list) + " are here"
+	return e.located(list) + " are here"
 }
 
 // without says that somebody has no Sotto, and whether that is new: then the server
 // may be hiding it.
 func (e *Groups) without(session uint32) string {
-	label := e.label(session)
+	label := e.located([]uint32{session})
 	if e.cfg.Book.WasProtected(e.watching.now, e.cfg.Address, e.person(session, e.identityOf(session))) {
 		return label + " is remembered as protected, and has no Sotto now"
 	}
@@ -169,7 +169,7 @@ func (e *Groups) sayDeaf() {
 	case 1:
 		e.emit(Notice{NoticeDeaf, sentence(e.without(list[0]) + " and hears silence")})
 	default:
-		e.emit(Notice{NoticeDeaf, sentence(e.labels(list) + " have no Sotto and hear silence")})
+		e.emit(Notice{NoticeDeaf, sentence(e.located(list) + " have no Sotto and hear silence")})
 	}
 }
 

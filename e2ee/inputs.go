@@ -35,6 +35,7 @@ type Peer struct {
 	Channel uint32
 	Name    string // as the server gives it
 	Label   string // the same, fit to be quoted in a sentence
+	Where   string // stands behind Label if they hear us from another channel; or empty
 	Hears   bool   // belongs to the own audience: channel, link closure, listeners
 
 	// Of a Groups only, and the server's word.

@@ -255,7 +255,8 @@ func (e *Endpoint) hears(session uint32) bool {
 }
 
 // Audience sorts those who may hear the own speech: who hears it encrypted, and who
-// hears silence, as labels for people. Whoever has the keys is among the first,
+// hears silence, as labels for people, with the place of those who hear from
+// elsewhere. Whoever has the keys is among the first,
 // whether the server shows it here or not.
 func (e *Endpoint) Audience() (holders, others []string) {
 	hearers := e.mirror.Hearers()
@@ -266,9 +267,9 @@ func (e *Endpoint) Audience() (holders, others []string) {
 	}
 	for _, s := range hearers {
 		if e.hears(s) {
-			holders = append(holders, e.mirror.Label(s))
+			holders = append(holders, e.mirror.Label(s)+e.mirror.Where(s))
 		} else {
-			others = append(others, e.mirror.Label(s))
+			others = append(others, e.mirror.Label(s)+e.mirror.Where(s))
 		}
 	}
 	return holders, others

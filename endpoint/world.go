@@ -72,6 +72,9 @@ func (e *Endpoint) world(now time.Time, own bool) {
 		}
 		_, in := slices.BinarySearch(hears, u.Session)
 		peer := e2ee.Peer{Session: u.Session, Channel: u.Channel, Name: u.Name, Label: mirror.Label(u.Name), Hears: in}
+		if in {
+			peer.Where = e.mirror.Where(u.Session)
+		}
 		if e.groups != nil {
 			peer.CertHash, peer.Registered, peer.HasRegistered = u.Hash, u.UserID, u.Registered
 		}

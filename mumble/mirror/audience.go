@@ -3,6 +3,7 @@ package mirror
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -116,4 +117,23 @@ func (m *Mirror) child(parent uint32, name string) (uint32, bool) {
 		}
 	}
 	return 0, false
+}
+
+// Where says of somebody who hears the own speech from elsewhere how that comes: a
+// linked channel, or a listener. It is "" for who is in the own channel, else begins
+// with a blank, to stand behind a Label.
+func (m *Mirror) Where(session uint32) string {
+	me, known := m.users[m.self]
+	u, there := m.users[session]
+	if !known || !there || u.Channel == me.Channel {
+		return ""
+	}
+	place := Label("channel " + strconv.FormatUint(uint64(u.Channel), 10)) // never described
+	if c, ok := m.channels[u.Channel]; ok {
+		place = Label(c.Name)
+	}
+	if slices.Contains(m.Closure(me.Channel), u.Channel) {
+		return " (in " + place + ")"
+	}
+	return " (listens from " + place + ")"
 }

@@ -121,6 +121,22 @@ func TestHearers(t *testing.T) {
 	}
 }
 
+func TestWhere(t *testing.T) {
+	m := house(t)
+	apply(t, m, &mumblepb.ChannelState{ChannelId: proto.Uint32(2), LinksAdd: []uint32{77}}, user(20, 77, "ghost"), user(21, 2, "near"))
+	for session, want := range map[uint32]string{
+		10: "", 21: "", 11: " (in “Blue”)", 12: " (in “Green”)", 13: " (listens from “Attic”)", 20: " (in “channel 77”)", 99: "",
+	} {
+		if got := m.Where(session); got != want {
+			t.Errorf("%d is%s, want%s", session, got, want)
+		}
+	}
+	apply(t, m, &mumblepb.UserRemove{Session: proto.Uint32(10)})
+	if got := m.Where(11); got != "" {
+		t.Errorf("without a place of one's own somebody is%s", got)
+	}
+}
+
 func TestFind(t *testing.T) {
 	m := house(t)
 	apply(t, m, channel(8, 1, "Red")) // a namesake: the smaller id wins
