@@ -1,6 +1,7 @@
 package guard_test
 
 import (
+	"crypto/sha256"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sotto-voip/sotto/e2ee"
+	"github.com/sotto-voip/sotto/keystore"
 	"github.com/sotto-voip/sotto/mumble/control"
 	"github.com/sotto-voip/sotto/mumble/mirror"
 	"github.com/sotto-voip/sotto/mumble/mumblepb"
@@ -49,6 +51,19 @@ func TestPublicIsSaid(t *testing.T) {
 	call.settled()
 	if said := call.said(func() { call.client.send(comment) }); len(said) != 0 {
 		t.Errorf("with policy off guard says %q", said)
+	}
+}
+
+// Guard names the certificate of the real server, as the client sees only guard's own.
+func TestStatusNamesTheServer(t *testing.T) {
+	call := newStage(t, options{policy: e2ee.PolicyRequire}).logIn(v15, v15, nil)
+	call.settled()
+	want := keystore.Fingerprint(sha256.Sum256(call.cert.Certificate[0]))
+	said := call.said(func() {
+		call.client.send(&mumblepb.TextMessage{ChannelId: []uint32{0}, Message: proto.String("/Sotto status")})
+	})
+	if len(said) != 1 || !strings.HasSuffix(said[0], "Certificate of the server: "+want+".") {
+		t.Errorf("guard says %q", said)
 	}
 }
 

@@ -114,6 +114,7 @@ func TestRowsUp(t *testing.T) {
 		{"a ContextAction of ours", &mumblepb.ContextAction{Action: proto.String("Sotto.verify")}, nil},
 		{"plugin data that claims to be ours", &mumblepb.PluginDataTransmission{ReceiverSessions: []uint32{bobby}, Data: []byte("x"), DataID: proto.String("sotto/1")}, nil},
 		{"a command", &mumblepb.TextMessage{ChannelId: []uint32{0}, Message: proto.String(" /sotto status ")}, nil},
+		{"a command as a telephone writes it", &mumblepb.TextMessage{ChannelId: []uint32{0}, Message: proto.String("/Sotto Clear")}, nil},
 	})
 	for _, c := range []struct {
 		name   string

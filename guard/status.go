@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sotto-voip/sotto/client"
+	"github.com/sotto-voip/sotto/keystore"
 )
 
 // stateLine is the state in one line for the client's log.
@@ -14,7 +15,7 @@ func (s *session) command(words string) {
 	now := time.Now()
 	switch words {
 	case "", "status":
-		s.down.say(s.stateLine())
+		s.down.say(s.stateLine() + " Certificate of the server: " + keystore.Fingerprint(s.up.Server()) + ".")
 		return
 	case "wait":
 		s.end.UserWait(now)

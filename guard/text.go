@@ -17,7 +17,7 @@ import (
 func textUp(s *session, now time.Time, m proto.Message) action {
 	t := m.(*mumblepb.TextMessage)
 	if words := strings.Fields(t.GetMessage()); len(words) > 0 && strings.EqualFold(words[0], "/sotto") {
-		s.command(strings.Join(words[1:], " "))
+		s.command(strings.ToLower(strings.Join(words[1:], " ")))
 		return drop
 	}
 	if s.end.LeaveForText(t) == e2ee.LeaveClear {

@@ -149,7 +149,7 @@ func (c *chat) send(now time.Time) {
 // command is what a line says to Sotto, as in guard's chat bar: it never leaves.
 func command(line string) (words string, ok bool) {
 	first, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
-	return strings.TrimSpace(rest), strings.EqualFold(first, "/sotto")
+	return strings.ToLower(strings.TrimSpace(rest)), strings.EqualFold(first, "/sotto")
 }
 
 // act does what a line asks of Sotto.
