@@ -1,6 +1,7 @@
 package stockclient
 
 import (
+	"errors"
 	"net"
 	"net/url"
 	"os"
@@ -84,17 +85,46 @@ func (sys System) windowsProgram() []string {
 // Link is a mumble:// URL (src/mumble/MainWindow.cpp, openUrl). Its version says
 // only that it is not for 1.1.
 type Link struct {
-	Name    string // of the user; empty: the client asks, or takes its last one
-	Host    string
-	Port    uint16
-	Channel string // path below the root, names between slashes
-	Title   string // under which the server could be kept as a favourite
+	Name     string // of the user; empty: the client asks, or takes its last one
+	Password string // of the server; with Name only
+	Host     string
+	Port     uint16 // 0: not named
+	Channel  string // path below the root, names between slashes
+	Title    string // under which the server could be kept as a favourite
+}
+
+// ErrLink means that a text is no mumble:// URL with a host.
+var ErrLink = errors.New("stockclient: no mumble:// link")
+
+// ParseLink reads a link as the client takes it (src/mumble/MainWindow.cpp, openUrl), but
+// for its version, which says nothing where guard stands between. Errors are ErrLink.
+func ParseLink(s string) (Link, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "mumble" || u.Hostname() == "" || u.Opaque != "" {
+		return Link{}, ErrLink // the error of url would quote a password
+	}
+	l := Link{Host: u.Hostname(), Channel: strings.Trim(u.Path, "/"), Title: u.Query().Get("title")}
+	if p := u.Port(); p != "" {
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil || n == 0 {
+			return Link{}, ErrLink
+		}
+		l.Port = uint16(n)
+	}
+	if u.User != nil {
+		l.Name = u.User.Username()
+		l.Password, _ = u.User.Password()
+	}
+	return l, nil
 }
 
 // String writes the URL; every part is escaped.
 func (l Link) String() string {
 	u := url.URL{Scheme: "mumble", Host: net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port))), Path: "/" + strings.Trim(l.Channel, "/")}
-	if l.Name != "" {
+	switch {
+	case l.Name != "" && l.Password != "":
+		u.User = url.UserPassword(l.Name, l.Password)
+	case l.Name != "":
 		u.User = url.User(l.Name)
 	}
 	u.RawQuery = "version=1.2.0"

@@ -38,13 +38,14 @@ type guardFlags struct {
 func (a *app) guardCommand() *cobra.Command {
 	var f guardFlags
 	c := &cobra.Command{
-		Use:   "guard HOST[:PORT]...",
+		Use:   "guard HOST[:PORT]... | mumble://LINK",
 		Short: "Stand between the Mumble client and a server, and encrypt",
 		Long: "Listens on this machine for your Mumble client, connects to the server for it, and encrypts\n" +
 			"voice, text, whispers and position. Guards that meet in a channel agree on keys by themselves.\n" +
 			"With a secret that you and your friends agreed on elsewhere (--secret-file, SOTTO_SECRET, or\n" +
 			"--ask-secret, without echo) that secret protects alone, or with --secret-mode groups is mixed\n" +
 			"into the agreed keys.\n" +
+			"A mumble:// link opens your Mumble where it leads, through guard, as --open does.\n" +
 			"Several servers get a listener each, with a port of its own that is kept; one that fails does not\n" +
 			"stop the others.\n" +
 			"On a terminal guard asks once whether to use the certificate of your Mumble, so that servers know\n" +
@@ -133,6 +134,15 @@ type order struct {
 func (a *app) order(cmd *cobra.Command, f guardFlags, targets []string) (*order, error) {
 	o := &order{flags: f, out: &oneWriter{w: cmd.OutOrStdout()}, err: &oneWriter{w: cmd.ErrOrStderr()}}
 	for _, target := range targets {
+		if strings.HasPrefix(target, "mumble://") {
+			if f.apart {
+				return nil, usageError{errors.New("a mumble:// link opens your Mumble, which --no-mumble takes no notice of; name the server as HOST[:PORT]")}
+			}
+			var err error
+			if target, err = o.flags.open.follow(target); err != nil {
+				return nil, usageError{err}
+			}
+		}
 		p, err := newPost(target)
 		if err != nil {
 			return nil, usageError{err}
@@ -163,7 +173,7 @@ func (a *app) order(cmd *cobra.Command, f guardFlags, targets []string) (*order,
 			return nil, usageError{err}
 		}
 	}
-	if err := f.open.check(len(targets)); err != nil {
+	if err := o.flags.open.check(len(targets)); err != nil {
 		return nil, usageError{err}
 	}
 	if f.apart && f.open.open {

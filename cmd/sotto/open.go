@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os/exec"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +25,31 @@ type openFlags struct {
 	open    bool
 	name    string
 	channel string
+	// Of a link that was given in place of the server.
+	password string
+	title    string
+}
+
+// follow takes what a mumble:// link names, but for what flags have named, and
+// returns the server as one would type it. Who gives a link wants to go there.
+func (f *openFlags) follow(link string) (target string, err error) {
+	l, err := stockclient.ParseLink(link)
+	if err != nil {
+		return "", fmt.Errorf("%q is no mumble://[NAME[:PASS]@]HOST[:PORT][/CHANNEL]", redact(link))
+	}
+	f.open, f.title = true, l.Title
+	if f.name == "" || f.name == l.Name { // a password belongs to its name
+		f.name, f.password = l.Name, l.Password
+	}
+	f.channel = cmp.Or(f.channel, l.Channel)
+	target = l.Host
+	switch {
+	case l.Port != 0:
+		target = net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port)))
+	case strings.Contains(l.Host, ":"):
+		target = "[" + l.Host + "]"
+	}
+	return target, nil
 }
 
 func (f *openFlags) register(c *cobra.Command) {
@@ -60,7 +89,10 @@ func (f *openFlags) words() []string {
 // returns waits until everything that belongs to that has ended, but for the client
 // itself, which stays.
 func (a *app) openClient(ctx context.Context, o *order, p *post, g *guard.Guard, at string, out *reporter) (wait func()) {
-	link := stockclient.Link{Name: o.flags.open.name, Host: at, Port: g.Port(), Channel: o.flags.open.channel, Title: p.target + " (Sotto)"}
+	f := o.flags.open
+	link := stockclient.Link{
+		Name: f.name, Password: f.password, Host: at, Port: g.Port(), Channel: f.channel, Title: cmp.Or(f.title, p.target) + " (Sotto)",
+	}
 	tell := func(code, text string) {
 		e := events.Event{Event: "notice", Code: code, Text: text}
 		e.Time = time.Now().UTC()

@@ -117,3 +117,32 @@ func TestOpenFlags(t *testing.T) {
 		}
 	}
 }
+
+// TestFollow: a mumble:// link in place of the server.
+func TestFollow(t *testing.T) {
+	for _, tt := range []struct {
+		link   string
+		f      openFlags // before
+		target string
+		want   openFlags
+	}{
+		{"mumble://voice.example.org", openFlags{}, "voice.example.org", openFlags{open: true}},
+		{"mumble://al%20ice:p%40ss@voice.example.org:5000/Lobby/Red%20team?version=1.5.0&title=Our%20place", openFlags{}, "voice.example.org:5000",
+			openFlags{open: true, name: "al ice", channel: "Lobby/Red team", password: "p@ss", title: "Our place"}},
+		{"mumble://alice:secret@[::2]/Lobby/", openFlags{name: "bob", channel: "Attic"}, "[::2]", openFlags{open: true, name: "bob", channel: "Attic"}},
+		{"mumble://alice:secret@[::2]:7/", openFlags{name: "alice"}, "[::2]:7", openFlags{open: true, name: "alice", password: "secret"}},
+	} {
+		f := tt.f
+		target, err := f.follow(tt.link)
+		if err != nil || target != tt.target || f != tt.want {
+			t.Errorf("%s: %q, %+v, %v", tt.link, target, f, err)
+		}
+	}
+	for _, link := range []string{
+		"mumble://", "mumble:voice.example.org", "mumble://host:0", "mumble://host:70000", "mumble://a:hunter2@ho st", "mumble://a:hunter2@host:x", "mumble://%zz",
+	} {
+		if target, err := new(openFlags).follow(link); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %q, %v", link, target, err)
+		}
+	}
+}

@@ -120,7 +120,7 @@ func TestGuardLine(t *testing.T) {
 	}
 	a := &app{state: "my state"}
 	f := guardFlags{listen: "5000", policy: "off", secret: secretFlags{file: "it's $(mine)", mode: secretGroups}, with: []string{"a", "b;c"}, json: true, verbose: true,
-		proxy: proxyFlag{"socks5://me:hunter2@[::1]:9050"}, open: openFlags{true, "al ice", "a/b"}, apart: true}
+		proxy: proxyFlag{"socks5://me:hunter2@[::1]:9050"}, open: openFlags{open: true, name: "al ice", channel: "a/b"}, apart: true}
 	sum := keystore.Fingerprint([32]byte{0xAB})
 	line := a.guardLine(f, "accept-client", sum, "[::1]:5")
 	out, err := exec.Command(sh, "-c", "sotto() { printf '%s\n' \"$@\"; }; "+line).Output()
