@@ -19,10 +19,11 @@ type machine struct {
 	system   func() stockclient.System
 	now      func() time.Time
 	again    time.Duration // after which a server that was away is tried again, at first
+	notify   func(text string)
 }
 
 // thisMachine is the real one; tests have others.
-var thisMachine = machine{resolver: net.DefaultResolver, ipv6: hasIPv6Loopback, system: thisSystem, now: time.Now, again: againFirst}
+var thisMachine = machine{resolver: net.DefaultResolver, ipv6: hasIPv6Loopback, system: thisSystem, now: time.Now, again: againFirst, notify: showNotification}
 
 func thisSystem() stockclient.System {
 	home, err := os.UserHomeDir()

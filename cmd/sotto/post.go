@@ -54,6 +54,9 @@ func (p *post) reporter(a *app, o *order) *reporter {
 		if !p.alone || e.Event == "listening" {
 			e.Target = p.target
 		}
+		if text := notification(e); text != "" && !o.flags.json { // a program that reads events shows its own
+			go a.notify(text)
+		}
 		return e, p.says(line)
 	}
 	return out

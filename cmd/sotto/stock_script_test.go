@@ -25,7 +25,7 @@ import (
 // scriptMachine is the machine of the scripts: what DNS says about names of this
 // computer stands in SOTTO_TEST_DNS (none, silent, refused, or the target of a
 // record), SOTTO_TEST_NO_IPV6 takes ::1 away, with SOTTO_TEST_AGAIN a server that is away is
-// soon tried again, and the stock client's program is
+// soon tried again, notifications go to the file SOTTO_TEST_NOTIFY, and the stock client's program is
 // looked for in SOTTO_TEST_PATH alone.
 func scriptMachine(env func(string) string) machine {
 	m := thisMachine
@@ -42,6 +42,12 @@ func scriptMachine(env func(string) string) machine {
 	}
 	if env("SOTTO_TEST_AGAIN") != "" {
 		m.again = 50 * time.Millisecond
+	}
+	m.notify = func(text string) {
+		if path := env("SOTTO_TEST_NOTIFY"); path != "" {
+			os.WriteFile(path+".part", []byte(text+"\n"), 0o600)
+			os.Rename(path+".part", path)
+		}
 	}
 	m.system = func() stockclient.System {
 		sys := thisSystem()
