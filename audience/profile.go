@@ -128,11 +128,11 @@ func (m *Machine) mlsConfig(try func(id []byte) []byte) *mls.Config {
 			if id.Leaf == nil {
 				return errLeaf // external senders have no place here (§2)
 			}
-			if id.Previous != nil && !bytes.Equal(id.Previous.SignatureKey, id.SignatureKey) {
-				return errors.New("audience: the key of a leaf must not change")
+			ext, who, err := m.readLeaf(id.Leaf)
+			if err != nil || id.Previous == nil {
+				return err
 			}
-			_, _, err := m.readLeaf(id.Leaf)
-			return err
+			return m.sameOwner(id.Previous, id.Leaf, ext, who)
 		},
 		PSK: func(id mls.PreSharedKeyID) ([]byte, error) {
 			if id.Type == mls.PSKExternal && try != nil {
@@ -147,6 +147,25 @@ func (m *Machine) mlsConfig(try func(id []byte) []byte) *mls.Config {
 		MaxProposals: maxProposals,
 		PastEpochs:   1,
 	}
+}
+
+// sameOwner: a member that renews its leaf stays who it was (§2.5, clause 12). The
+// session and the role of a leaf were held against what the server shows when it was
+// added, and by its identity_key a locked group knows whom it lets in again.
+func (m *Machine) sameOwner(old, l *mls.LeafNode, ext envelope.SottoLeaf, who Who) error {
+	before, was, err := m.readLeaf(old)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !bytes.Equal(old.SignatureKey, l.SignatureKey):
+		return invalid("a leaf with another signature_key than before")
+	case ext.Session != before.Session, ext.Role != before.Role, ext.Audience != before.Audience:
+		return invalid("a leaf of another session, role or audience_kind than before")
+	case who.Identity != was.Identity:
+		return invalid("a leaf of another identity_key than before")
+	}
+	return nil
 }
 
 // firstPSK answers with the first secret, which is the one that founding uses.

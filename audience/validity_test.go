@@ -60,6 +60,21 @@ var validity = []struct {
 		o.Profile.Credential = mls.BasicCredential(statement(x.identity, x.device, key.Public(), server, x.session))
 		return o
 	}},
+	{name: "its own leaf for another session, with a true statement", bad: true, make: func(x *hostile) mls.CommitOptions {
+		return x.restated(x.identity, 91)
+	}},
+	{name: "its own leaf with another identity", bad: true, make: func(x *hostile) mls.CommitOptions {
+		return x.restated([32]byte{9}, x.session)
+	}},
+	{name: "its own leaf with another identity in a locked group", bad: true, lock: true, make: func(x *hostile) mls.CommitOptions {
+		return x.restated([32]byte{9}, x.session)
+	}},
+	{name: "its own leaf as a listener", bad: true, make: func(x *hostile) mls.CommitOptions {
+		return x.leaf(func(l *envelope.SottoLeaf) { l.Role = envelope.RoleListener })
+	}},
+	{name: "its own leaf for a direct group", bad: true, make: func(x *hostile) mls.CommitOptions {
+		return x.leaf(func(l *envelope.SottoLeaf) { l.Audience = envelope.AudienceDirect })
+	}},
 	{name: "a PSK where none is required", bad: true, make: func(x *hostile) mls.CommitOptions { return x.one(x.psk([]byte("0123456789abcdef"))) }},
 	{name: "an Add without the PSK", bad: true, psk: true, make: func(x *hostile) mls.CommitOptions { return x.one(x.add(90, nil)) }},
 	{name: "an Add with another PSK", bad: true, psk: true, make: func(x *hostile) mls.CommitOptions {
@@ -152,6 +167,14 @@ func (x *hostile) leaf(change func(*envelope.SottoLeaf)) mls.CommitOptions {
 	change(&l)
 	p.Extensions = []mls.Extension{{Type: mls.ExtensionType(envelope.ExtensionLeaf), Data: l.Append(nil)}}
 	return mls.CommitOptions{Profile: &p}
+}
+
+// restated is a Commit whose leaf is of another identity or session, with a true
+// statement that says so: whoever has the signature key can have one made.
+func (x *hostile) restated(id [32]byte, session uint32) mls.CommitOptions {
+	o := x.leaf(func(l *envelope.SottoLeaf) { l.Session = session })
+	o.Profile.Credential = mls.BasicCredential(statement(id, x.device, o.Profile.SignatureKey.Public(), server, session))
+	return o
 }
 
 func (x *hostile) group() envelope.SottoGroup {
