@@ -139,3 +139,14 @@ func (m *Machine) Offer(now time.Time, own *mls.OwnKeyPackage, direct envelope.G
 	}
 	m.offers = append(m.offers, o)
 }
+
+// Asked makes us ask to be added again, as who is behind or moves does: the next
+// Welcome for an offer is wanted.
+func (m *Machine) Asked(now time.Time) {
+	m.places[0].joining = &joining{sentAt: now, placed: now, tries: 1, retryAt: now.Add(time.Minute)}
+}
+
+// Authenticator is the epoch_authenticator of a group that we are in.
+func (m *Machine) Authenticator(id envelope.GroupID) []byte {
+	return m.groups[id].mls.EpochAuthenticator()
+}

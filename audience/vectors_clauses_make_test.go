@@ -2,6 +2,7 @@ package audience_test
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/sotto-voip/sotto/audience"
@@ -19,15 +20,7 @@ type clauseMaker struct {
 
 func (m *clauseMaker) copy(name string) *mls.Group {
 	m.t.Helper()
-	b, err := m.groups[name].Marshal()
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	g, err := mls.UnmarshalGroup(anything, b)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	return g
+	return copyGroup(m.t, m.groups[name], anything)
 }
 
 // commit of a group; clause is that which is broken, -1 if it is valid.
@@ -44,7 +37,7 @@ func (m *clauseMaker) message(clause int, name, why string, from uint32, g *mls.
 	}
 	v := commitVector{Case: vectors.Bad("%s", why), Clause: clause, Welcome: name, From: from, Commit: c.Message().Marshal()}
 	if clause < 0 {
-		v.Valid, v.Clause = true, 0
+		v.Valid, v.Clause, v.begunEpoch = true, 0, epochOf(m.t, c)
 	}
 	m.list = append(m.list, v)
 }
@@ -117,11 +110,22 @@ func commitCases(t *testing.T, groups map[string]*mls.Group) []commitVector {
 	m.commit(good, "channel", "locked", m.proposals(m.policy("channel", func(g *envelope.SottoGroup) { g.Flags = envelope.FlagLocked }, nil)))
 	m.commit(good, "channel", "admission raised", m.proposals(m.policy("channel", func(g *envelope.SottoGroup) { g.Admission = envelope.AdmitAsked }, nil)))
 	m.commit(good, "channel", "the committer sits in another channel", m.ownLeaf(func(s *someone) { s.leaf.Channel = 4 }))
+	m.commit(good, "admission", "admission raised from 1 to 2", m.proposals(m.policy("admission", func(g *envelope.SottoGroup) { g.Admission = envelope.AdmitAsked }, nil)))
+	m.commit(good, "channel", "authenticated_data, which means nothing", mls.CommitOptions{AuthenticatedData: []byte("anything")})
 	m.commit(good, "locked", "opened", m.proposals(m.policy("locked", func(g *envelope.SottoGroup) { g.Flags = 0 }, nil)))
 	m.commit(good, "locked", "a member comes back into a locked group", m.proposals(mls.Remove{Removed: carol}, m.newcomer("locked", func(s *someone) { *s = who(5, 5) })))
 	m.commit(good, "psk", "an Add with the PSK", m.proposals(m.newcomer("psk", nil), external(pskID)))
 	m.commit(good, "psk", "a Remove without the PSK", m.proposals(mls.Remove{Removed: carol}))
 	m.commit(good, "direct", "a Remove in a direct group", m.proposals(mls.Remove{Removed: carol}))
+
+	update := m.list[0]
+	update.Case, update.From = vectors.Good("an Update of session 1, which another member passes on"), 5
+	m.list = append(m.list, update)
+	update.Case, update.From, update.begunEpoch = vectors.Bad("an Update of session 1, from who is no member"), 90, begunEpoch{}
+	m.list = append(m.list, update)
+	public := *anything
+	public.Handshake = mls.WireFormatPublicMessage
+	m.message(0, "channel", "an Update as PublicMessage", 1, copyGroup(t, groups["channel"], &public), mls.CommitOptions{})
 
 	g := m.copy("channel")
 	if _, err := g.Propose(mls.Remove{Removed: carol}, nil, vectorNow); err != nil {
@@ -158,6 +162,7 @@ func commitCases(t *testing.T, groups map[string]*mls.Group) []commitVector {
 	}) {
 		m.commit(9, "channel", why, m.proposals(m.policy("channel", change, nil)))
 	}
+	m.commit(9, "admission", "admission lowered", m.proposals(m.policy("admission", func(g *envelope.SottoGroup) { g.Admission = envelope.AdmitPresent }, nil)))
 	m.commit(9, "psk", "no PSK any more", m.proposals(m.policy("psk", func(g *envelope.SottoGroup) { g.Flags, g.PSKID = 0, [16]byte{} }, nil)))
 	m.commit(9, "channel", "sotto_group of protocol 2", m.proposals(m.policy("channel", nil, func(l []mls.Extension) []mls.Extension {
 		l[1].Data = append([]byte{0, 2}, l[1].Data[2:]...)
@@ -174,9 +179,52 @@ func commitCases(t *testing.T, groups map[string]*mls.Group) []commitVector {
 	m.commit(10, "direct", "an Add to a direct group", m.proposals(m.newcomer("direct", nil)))
 	m.commit(10, "direct", "a replacement in a direct group", m.proposals(mls.Remove{Removed: carol}, m.newcomer("direct", func(s *someone) { s.leaf.Session = 5 })))
 	m.commit(12, "channel", "the committer's leaf with another signature key", m.ownLeaf(func(s *someone) { s.key = vectorKey(0x78) }))
+	m.commit(12, "channel", "the committer's leaf of another session, with a true statement", m.ownLeaf(func(s *someone) { s.leaf.Session = 90 }))
+	m.commit(12, "channel", "the committer's leaf of another identity, with a true statement", m.ownLeaf(func(s *someone) { s.id = vectorKey(9) }))
+	m.commit(12, "locked", "the committer's leaf of another identity, in a locked group", m.ownLeaf(func(s *someone) { s.id, s.device = vectorKey(9), vectorKey(0x29) }))
+	m.commit(12, "channel", "the committer's leaf as a listener", m.ownLeaf(func(s *someone) { s.leaf.Role = envelope.RoleListener }))
+	m.commit(4, "channel", "the committer's leaf for a direct group", m.ownLeaf(func(s *someone) { s.leaf.Audience = envelope.AudienceDirect }))
 	damaged := m.list[0]
+	damaged.begunEpoch = begunEpoch{}
 	damaged.Case, damaged.Commit = vectors.Bad("an Update whose last byte is changed"), bytes.Clone(damaged.Commit)
 	damaged.Commit[len(damaged.Commit)-1] ^= 1
 	m.list = append(m.list, damaged)
 	return m.list
+}
+
+// messageCases are texts of session 1, padded as §2 has it.
+func messageCases(t *testing.T, groups map[string]*mls.Group) (list []messageVector) {
+	appData := func(scope byte, channel uint32) []byte {
+		body := slices.Concat([]byte{scope}, be32(channel), mlsVec([]byte("hello")))
+		return slices.Concat([]byte{1}, bytes.Repeat([]byte{0xA1}, 16), be32(0), be64(uint64(vectorNow.UnixMilli())), mlsVec(body))
+	}
+	add := func(c vectors.Case, name string, from uint32, data, authenticated []byte, change int) {
+		padded := *anything
+		padded.Padding = func(_ mls.ContentType, n int) int { return audience.Padding(false, len(mlsVec(make([]byte, n)))+66) }
+		m, err := copyGroup(t, groups[name], &padded).Protect(data, authenticated)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := messageVector{Case: c, Welcome: name, From: from, Message: m.Marshal()}
+		if change > 0 {
+			v.Message[len(v.Message)-change] ^= 1
+		}
+		if c.Valid {
+			v.Data = data
+		}
+		list = append(list, v)
+	}
+	text := appData(0, 3)
+	add(vectors.Good("a text to the channel"), "channel", 1, text, nil, 0)
+	add(vectors.Good("hybrid"), "hybrid", 1, text, nil, 0)
+	add(vectors.Good("a private text in a direct group"), "direct", 1, appData(2, envelope.NoChannel), nil, 0)
+	add(vectors.Good("authenticated_data, which means nothing"), "channel", 1, text, []byte("anything"), 0)
+	add(vectors.Bad("of session 1, from another member"), "channel", 5, text, nil, 0)
+	add(vectors.Bad("of session 1, from who is no member"), "channel", 90, text, nil, 0)
+	add(vectors.Bad("a byte behind the AppData"), "channel", 1, append(slices.Clone(text), 0), nil, 0)
+	add(vectors.Bad("its last byte is changed"), "channel", 1, text, nil, 1)
+	add(vectors.Bad("a byte of authenticated_data is changed"), "channel", 1, text, []byte("anything"), 0)
+	last := &list[len(list)-1]
+	last.Message[bytes.Index(last.Message, []byte("anything"))] ^= 1
+	return list
 }

@@ -29,6 +29,7 @@ type vectorFounder struct {
 
 // groupPlan says how a group differs from that of channel 3.
 type groupPlan struct {
+	by5     bool // session 5 adds the receiver, instead of session 1
 	cs      mls.CipherSuite
 	id      []byte
 	ext     func(*envelope.SottoGroup)
@@ -92,25 +93,81 @@ func (v *vectorFounder) found(p groupPlan) (*mls.Group, []byte) {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	proposals := []mls.Proposal{mls.Add{KeyPackage: v.own[p.offer].KeyPackage}, mls.Add{KeyPackage: carol.keyPackage(v.t, p.cs).KeyPackage}}
+	five := carol.keyPackage(v.t, p.cs)
+	proposals := []mls.Proposal{mls.Add{KeyPackage: v.own[p.offer].KeyPackage}, mls.Add{KeyPackage: five.KeyPackage}}
+	if p.by5 {
+		_, w := v.adds(g, proposals[1])
+		if g, err = mls.Join(anything, w, five, mls.JoinOptions{}, vectorNow); err != nil {
+			v.t.Fatal(err)
+		}
+		proposals = proposals[:1]
+	}
 	if ext.Flags&envelope.FlagPSKRequired != 0 {
 		proposals = append(proposals, mls.PreSharedKey{PSK: mls.PreSharedKeyID{Type: mls.PSKExternal, ID: ext.PSKID[:]}})
 	}
+	g, w := v.adds(g, proposals...)
+	return g, (&mls.Message{Welcome: w}).Marshal()
+}
+
+// adds commits proposals in a group.
+func (v *vectorFounder) adds(g *mls.Group, proposals ...mls.Proposal) (*mls.Group, *mls.Welcome) {
+	v.t.Helper()
 	c, err := g.Commit(mls.CommitOptions{Proposals: proposals}, vectorNow)
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	w := (&mls.Message{Welcome: c.Welcomes()[0]}).Marshal()
+	w := c.Welcomes()[0]
 	if err := g.Merge(c); err != nil {
 		v.t.Fatal(err)
 	}
 	return g, w
 }
 
+// again is the Welcome with which a group adds the receiver anew, in place of its
+// old leaf.
+func (v *vectorFounder) again(g *mls.Group, offer string) (*mls.Group, []byte) {
+	v.t.Helper()
+	g, w := v.adds(copyGroup(v.t, g, anything), mls.Remove{Removed: 1}, mls.Add{KeyPackage: v.own[offer].KeyPackage})
+	return g, (&mls.Message{Welcome: w}).Marshal()
+}
+
+func copyGroup(t *testing.T, g *mls.Group, cfg *mls.Config) *mls.Group {
+	t.Helper()
+	b, err := g.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err = mls.UnmarshalGroup(cfg, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// exporter is what an epoch's keys are taken from: a group, or a Commit that begins it.
+type exporter interface {
+	EpochAuthenticator() []byte
+	Export(label string, context []byte, n int) ([]byte, error)
+}
+
+func epochOf(t *testing.T, e exporter) begunEpoch {
+	t.Helper()
+	base, err := e.Export("sotto/1 media", be32(0), 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return begunEpoch{e.EpochAuthenticator(), base}
+}
+
 func (v *vectorFounder) add(c vectors.Case, name, offer, held string, g *mls.Group, welcome []byte, psk ...vectors.Hex) {
-	w := welcomeVector{Case: c, Name: name, Offer: offer, PSK: psk, Held: held, Welcome: welcome}
-	if c.Valid {
-		w.Epoch = g.Epoch()
+	v.t.Helper()
+	v.put(welcomeVector{Case: c, Name: name, Offer: offer, PSK: psk, Held: held, From: 1, Welcome: welcome}, g)
+}
+
+func (v *vectorFounder) put(w welcomeVector, g *mls.Group) {
+	v.t.Helper()
+	if w.Valid {
+		w.Epoch, w.begunEpoch = g.Epoch(), epochOf(v.t, g)
 	}
 	v.f.Welcomes = append(v.f.Welcomes, w)
 }
@@ -119,8 +176,11 @@ func makeCommits(t *testing.T) commitFile {
 	f := commitFile{About: []string{
 		"Welcomes and Commits: Sotto protocol, sections 2, 2.5, 4.3 and 10.2. The receiver is session 2 in channel 3, to which no other is linked; the server shows sessions 1, 5 and 90 there. now is its clock, Unix seconds.",
 		"offers: KeyPackages of the receiver that are out, with their private keys as RFC 9420 has them (of 0xF47A: the seed that the keys come from). With for_group it answers the request for that direct group.",
-		"welcomes: what session 1 sends as an answer to offer, which leads the receiver into the group at epoch, or is dropped. psk: what its typed secrets give for the psk_id. held: it is in the group of that Welcome already.",
+		"welcomes: what comes from a session as an answer to offer, which leads the receiver into the group at epoch, or is dropped. The KeyPackage for_group was asked for by session 1. psk: what its typed secrets give for the psk_id; with any it uses a secret with groups, else none. held: it has joined by that Welcome before, has since heard of nobody but who sent it, and has not asked for another. asked: but it has, with a Hello whose KeyPackage is offer.",
 		"commits: behind that Welcome comes a Commit from a session, first in the order, which takes effect or is skipped. clause is that of section 2.5 which is broken; 0: another rule. Clauses 2 and 6 have none here, because they are large.",
+		"messages: behind that Welcome comes application data from a session, of which the AppData is data, or which is dropped.",
+		"epoch_authenticator (RFC 9420, 8.7) and base_key, which is that of leaf 0 at step 0 (7.1), are those of the epoch that the Welcome or Commit begins.",
+		"The Ed25519 keys are those of seeds of one byte repeated: of session 1 01 identity, 21 device, 41 signature_key; of 2 02, 22, 42; of 5 05, 25, 45; of 90 09, 29, 49, or where it says so another.",
 	}, Now: vectorNow.Unix()}
 	v := &vectorFounder{t, &f, map[string]*mls.OwnKeyPackage{}}
 	classic := audience.SuiteClassic
@@ -129,6 +189,8 @@ func makeCommits(t *testing.T) commitFile {
 	v.offer("classic", classic, nil, nil)
 	v.offer("hybrid", audience.SuiteHybrid, nil, nil)
 	v.offer("direct", classic, directID, nil)
+	v.offer("again", classic, nil, nil)
+	v.offer("direct again", classic, directID, nil)
 	v.offer("listener", classic, nil, func(s *someone) { s.leaf.Role = envelope.RoleListener })
 
 	plain, w := v.found(groupPlan{cs: classic, id: id(0xC1), offer: "classic"})
@@ -140,18 +202,43 @@ func makeCommits(t *testing.T) commitFile {
 	v.add(vectors.Bad("a byte more"), "", "classic", "", nil, append(bytes.Clone(w), 0))
 	v.add(vectors.Bad("for another KeyPackage"), "", "listener", "", nil, w)
 	v.add(vectors.Bad("for another suite's KeyPackage"), "", "hybrid", "", nil, w)
-	v.add(vectors.Bad("the group is held, and this is the same Welcome"), "", "classic", "channel", nil, w)
+	v.add(vectors.Bad("the group is held, and this is the same Welcome: its KeyPackage is used up (2.6)"), "", "classic", "channel", nil, w)
+	v.put(welcomeVector{Case: vectors.Bad("the same, when it has asked to be added again: its KeyPackage is used up (2.6)"), Offer: "classic", Held: "channel", Asked: true, From: 1, Welcome: w}, nil)
+	v.put(welcomeVector{Case: vectors.Bad("it comes from another member than the one that signed it"), Offer: "classic", From: 5, Welcome: w}, nil)
+	v.put(welcomeVector{Case: vectors.Bad("it comes from somebody who is no member"), Offer: "classic", From: 90, Welcome: w}, nil)
+	v.add(vectors.Bad("without psk_required, and a secret is used"), "", "classic", "", nil, w, vectorPSK)
+	by5, w := v.found(groupPlan{cs: classic, id: id(0xC6), offer: "classic", by5: true})
+	v.put(welcomeVector{Case: vectors.Good("session 5 has signed it, and sends it"), Offer: "classic", From: 5, Welcome: w}, by5)
+	v.put(welcomeVector{Case: vectors.Bad("session 5 has signed it, the founder sends it"), Offer: "classic", From: 1, Welcome: w}, nil)
+
+	rejoined, w := v.again(plain, "again")
+	v.put(welcomeVector{Case: vectors.Good("the group is held, and it has asked to be added again: the new leaf replaces the old one"), Offer: "again", Held: "channel", Asked: true, From: 1, Welcome: w}, rejoined)
+	v.put(welcomeVector{Case: vectors.Bad("the group is held, and it has not asked (4.3)"), Offer: "again", Held: "channel", From: 1, Welcome: w}, nil)
+	moved, w := v.found(groupPlan{cs: classic, id: id(0xC7), offer: "again"})
+	v.put(welcomeVector{Case: vectors.Good("another group is held here, and it has asked to move"), Offer: "again", Held: "channel", Asked: true, From: 1, Welcome: w}, moved)
+	v.put(welcomeVector{Case: vectors.Bad("another group is held here, and it has not asked"), Offer: "again", Held: "channel", From: 1, Welcome: w}, nil)
+	v.put(welcomeVector{Case: vectors.Bad("a locked group is held here: none leads to another (6.5)"), Offer: "again", Held: "locked", Asked: true, From: 1, Welcome: w}, nil)
 	hybrid, w := v.found(groupPlan{cs: audience.SuiteHybrid, id: id(0xC2), offer: "hybrid"})
 	v.add(vectors.Good("hybrid"), "hybrid", "hybrid", "", hybrid, w)
 	isDirect := func(g *envelope.SottoGroup) { g.Audience, g.Anchor = envelope.AudienceDirect, envelope.NoChannel }
 	direct, w := v.found(groupPlan{cs: classic, id: directID, ext: isDirect, offer: "direct"})
 	v.add(vectors.Good("a direct group that was asked for"), "direct", "direct", "", direct, w)
+	v.add(vectors.Good("a direct group, and a secret is used, which it never has"), "", "direct", "", direct, w, vectorPSK)
+	v.put(welcomeVector{Case: vectors.Bad("a direct group, from another member than the one that signed it"), Offer: "direct", From: 5, Welcome: w}, nil)
+	direct5, w := v.found(groupPlan{cs: classic, id: directID, ext: isDirect, offer: "direct", by5: true})
+	v.put(welcomeVector{Case: vectors.Bad("a direct group, from a member that signed it and had not asked for the KeyPackage"), Offer: "direct", From: 5, Welcome: w}, direct5)
+	_, w = v.again(direct, "direct again")
+	v.add(vectors.Bad("the direct group is held: nobody is added to it again"), "", "direct again", "direct", nil, w)
 	withPSK := func(g *envelope.SottoGroup) {
 		g.Flags |= envelope.FlagPSKRequired
 		g.PSKID = [16]byte(id(0x99))
 	}
 	locked, w := v.found(groupPlan{cs: classic, id: id(0xC3), offer: "classic", ext: func(g *envelope.SottoGroup) { g.Flags = envelope.FlagLocked }})
 	v.add(vectors.Good("a locked group"), "locked", "classic", "", locked, w)
+	lockedAgain, w := v.again(locked, "again")
+	v.put(welcomeVector{Case: vectors.Good("the locked group is held, and it has asked to be added again"), Offer: "again", Held: "locked", Asked: true, From: 1, Welcome: w}, lockedAgain)
+	admission, w := v.found(groupPlan{cs: classic, id: id(0xC8), offer: "classic", ext: func(g *envelope.SottoGroup) { g.Admission = envelope.AdmitKnown }})
+	v.add(vectors.Good("admission 1"), "admission", "classic", "", admission, w)
 	psk, w := v.found(groupPlan{cs: classic, id: id(0xC4), offer: "classic", ext: withPSK})
 	other := vectors.Hex(bytes.Repeat([]byte{0x5F}, 32))
 	v.add(vectors.Good("with a PSK"), "psk", "classic", "", psk, w, vectorPSK)
@@ -184,6 +271,7 @@ func makeCommits(t *testing.T) commitFile {
 		{"a member of the own session", groupPlan{id: id(0xC5), carol: func(s *someone) { s.leaf.Session = 2 }}},
 		{"a member for a direct group", groupPlan{id: id(0xC5), carol: func(s *someone) { s.leaf.Audience = envelope.AudienceDirect }}},
 		{"a member for another group", groupPlan{id: id(0xC5), carol: func(s *someone) { s.leaf.ForGroup = envelope.GroupID(id(0xC6)) }}},
+		{"a member with a lifetime of 49 h and 1 s", groupPlan{id: id(0xC5), carol: func(s *someone) { s.notAfter = 90_001 }}},
 		{"a direct group for a channel's KeyPackage", groupPlan{id: id(0xC5), ext: isDirect}},
 		{"a direct group that was not asked for", groupPlan{id: id(0xC5), ext: isDirect, offer: "direct"}},
 		{"a channel group for a direct KeyPackage", groupPlan{id: directID, offer: "direct"}},
@@ -195,6 +283,8 @@ func makeCommits(t *testing.T) commitFile {
 		g, w := v.found(b.p)
 		v.add(vectors.Bad("%s", b.why), "", b.p.offer, "", g, w)
 	}
-	f.Commits = commitCases(t, map[string]*mls.Group{"channel": plain, "hybrid": hybrid, "direct": direct, "locked": locked, "psk": psk})
+	groups := map[string]*mls.Group{"channel": plain, "hybrid": hybrid, "direct": direct, "locked": locked, "admission": admission, "psk": psk}
+	f.Commits = commitCases(t, groups)
+	f.Messages = messageCases(t, groups)
 	return f
 }

@@ -1,6 +1,7 @@
 package audience_test
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 	"testing/cryptotest"
@@ -21,6 +22,7 @@ type commitFile struct {
 	Offers   []offerVector   `json:"offers"`
 	Welcomes []welcomeVector `json:"welcomes"`
 	Commits  []commitVector  `json:"commits"`
+	Messages []messageVector `json:"messages"`
 }
 
 // offerVector is a KeyPackage of the receiver, with its private keys.
@@ -38,9 +40,12 @@ type welcomeVector struct {
 	Name    string        `json:"name,omitempty"` // for commits
 	Offer   string        `json:"offer"`
 	PSK     []vectors.Hex `json:"psk,omitempty"`
-	Held    string        `json:"held,omitempty"` // a Welcome that was joined before
+	Held    string        `json:"held,omitempty"`  // a Welcome that was joined before
+	Asked   bool          `json:"asked,omitempty"` // and it has said Hello since
+	From    uint32        `json:"from"`
 	Welcome vectors.Hex   `json:"welcome"`
 	Epoch   uint64        `json:"epoch,omitempty"`
+	begunEpoch
 }
 
 type commitVector struct {
@@ -49,6 +54,22 @@ type commitVector struct {
 	Welcome string      `json:"welcome"`
 	From    uint32      `json:"from"`
 	Commit  vectors.Hex `json:"commit"`
+	begunEpoch
+}
+
+// messageVector is application data.
+type messageVector struct {
+	vectors.Case
+	Welcome string      `json:"welcome"`
+	From    uint32      `json:"from"`
+	Message vectors.Hex `json:"message"`
+	Data    vectors.Hex `json:"data,omitempty"`
+}
+
+// begunEpoch is what shows that the keys of an epoch are the right ones.
+type begunEpoch struct {
+	Authenticator vectors.Hex `json:"epoch_authenticator,omitempty"`
+	BaseKey       vectors.Hex `json:"base_key,omitempty"` // of leaf 0
 }
 
 func (o offerVector) own(t *testing.T) *mls.OwnKeyPackage {
@@ -66,10 +87,13 @@ func (o offerVector) own(t *testing.T) *mls.OwnKeyPackage {
 
 // joiner plays what a file says up to a Welcome.
 type joiner struct {
-	t *testing.T
-	f commitFile
-	m *audience.Machine
-	e map[envelope.GroupID]uint64 // the epochs that it is in
+	t      *testing.T
+	f      commitFile
+	m      *audience.Machine
+	out    map[string]bool // the offers that were put out
+	begun  audience.EpochBegan
+	epochs int
+	said   []audience.Application
 }
 
 func (j *joiner) welcome(w welcomeVector) (joined bool) {
@@ -80,20 +104,36 @@ func (j *joiner) welcome(w welcomeVector) (joined bool) {
 	o := j.f.Offers[i]
 	var direct envelope.GroupID
 	copy(direct[:], o.ForGroup)
-	j.m.Offer(vectorNow, o.own(j.t), direct)
-	n := len(j.e)
-	j.take(1, envelope.KindWelcome, w.Welcome)
-	return len(j.e) > n
+	if !j.out[o.Name] { // a KeyPackage is for one Welcome
+		j.out[o.Name] = true
+		j.m.Offer(vectorNow, o.own(j.t), direct)
+	}
+	if w.Asked {
+		j.m.Asked(vectorNow)
+	}
+	n := j.epochs
+	j.take(w.From, envelope.KindWelcome, w.Welcome)
+	return j.epochs > n
 }
 
-// take brings an object from a session and looks at what begins.
+// take brings an object from a session and looks at what comes of it.
 func (j *joiner) take(from uint32, kind envelope.Kind, body []byte) {
 	j.m.Handle(vectorNow.Add(time.Second), audience.Received{From: from, Object: envelope.Object{Kind: kind, Body: body}})
 	for out, ok := j.m.Next(); ok; out, ok = j.m.Next() {
-		if out, ok := out.(audience.EpochBegan); ok {
-			j.e[out.Group] = out.Epoch
+		switch out := out.(type) {
+		case audience.EpochBegan:
+			j.begun = out
+			j.epochs++
+		case audience.Application:
+			j.said = append(j.said, out)
 		}
 	}
+}
+
+// keys reports whether these are those of the epoch that has begun.
+func (j *joiner) keys(e begunEpoch) bool {
+	i := slices.IndexFunc(j.begun.Leaves, func(l audience.Leaf) bool { return l.Index == 0 })
+	return i >= 0 && bytes.Equal(j.m.Authenticator(j.begun.Group), e.Authenticator) && bytes.Equal(j.begun.Leaves[i].BaseKey[:], e.BaseKey)
 }
 
 func (f commitFile) named(t *testing.T, name string) welcomeVector {
@@ -110,7 +150,7 @@ func newJoiner(t *testing.T, f commitFile, w welcomeVector) *joiner {
 	for _, s := range w.PSK {
 		secrets = append(secrets, s)
 	}
-	return &joiner{t, f, vectorMachine(t, secrets, 1, 5, 90), map[envelope.GroupID]uint64{}}
+	return &joiner{t: t, f: f, m: vectorMachine(t, secrets, 1, 5, 90), out: map[string]bool{}}
 }
 
 func TestVectorsCommit(t *testing.T) {
@@ -129,26 +169,43 @@ func TestVectorsCommit(t *testing.T) {
 		}
 		if joined := j.welcome(w); joined != w.Valid {
 			t.Errorf("Welcome, %s: joined is %v; %+v", w.Why, joined, j.m.Stats())
+		} else if joined && (j.begun.Epoch != w.Epoch || !j.keys(w.begunEpoch)) {
+			t.Errorf("Welcome, %s: epoch %d, keys of another", w.Why, j.begun.Epoch)
 		}
+	}
+	behind := func(why, name string) (*joiner, welcomeVector) {
+		w := f.named(t, name)
+		j := newJoiner(t, f, w)
+		if !j.welcome(w) {
+			t.Fatalf("%s: %s is not joined", why, name)
+		}
+		return j, w
+	}
+	refused := func(j *joiner) bool {
+		s := j.m.Stats()
+		return s.Invalid+s.Malformed+s.Unknown+s.Attribution+s.Unverified == 1
 	}
 	clauses := map[int]int{}
 	for _, c := range f.Commits {
-		w := f.named(t, c.Welcome)
-		j := newJoiner(t, f, w)
-		if !j.welcome(w) {
-			t.Errorf("%s: %s is not joined", c.Why, c.Welcome)
-			continue
-		}
-		var id envelope.GroupID
-		for id = range j.e {
-		}
+		j, w := behind(c.Why, c.Welcome)
 		j.take(c.From, envelope.KindMLSMessage, c.Commit)
-		if taken := j.e[id] == w.Epoch+1; taken != c.Valid || !taken && (j.e[id] != w.Epoch || j.m.Stats().Invalid != 1) {
-			t.Errorf("Commit, %s: epoch %d after %d; %+v", c.Why, j.e[id], w.Epoch, j.m.Stats())
+		if taken := j.begun.Epoch == w.Epoch+1; taken != c.Valid || !taken && (j.epochs != 1 || !refused(j)) {
+			t.Errorf("Commit, %s: epoch %d after %d; %+v", c.Why, j.begun.Epoch, w.Epoch, j.m.Stats())
+		} else if taken && !j.keys(c.begunEpoch) {
+			t.Errorf("Commit, %s: keys of another", c.Why)
 		}
 		if !c.Valid {
 			clauses[c.Clause]++
 		}
 	}
 	t.Logf("invalid Commits by clause of §2.5: %v", clauses)
+	for _, c := range f.Messages {
+		j, _ := behind(c.Why, c.Welcome)
+		j.take(c.From, envelope.KindMLSMessage, c.Message)
+		if got := len(j.said) == 1; got != c.Valid || !got && !refused(j) {
+			t.Errorf("message, %s: %+v; %+v", c.Why, j.said, j.m.Stats())
+		} else if got && !bytes.Equal(j.said[0].Data.Append(nil), c.Data) {
+			t.Errorf("message, %s: %+v", c.Why, j.said[0].Data)
+		}
+	}
 }

@@ -160,7 +160,7 @@ func vectorMachine(t *testing.T, secrets [][]byte, others ...uint32) *audience.M
 		Verify:    trueStatement,
 	}
 	if secrets != nil {
-		cfg.PSK = func([]byte) [][]byte { return secrets }
+		cfg.PSK, cfg.RequirePSK = func([]byte) [][]byte { return secrets }, true
 	}
 	m, err := audience.New(cfg)
 	if err != nil {
