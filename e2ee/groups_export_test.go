@@ -63,3 +63,6 @@ func (e *Groups) Bases(id envelope.GroupID, session uint32) (own, cur, prev [bas
 
 // FillMemory uses up what a day may add to the sticky memory.
 func (e *Groups) FillMemory(now time.Time) { e.remembers = bucket{rememberBurst, now} }
+
+// PSKOf is what a secret gives as the external PSK of a group with this psk_id.
+func PSKOf(s *Secret, id []byte) []byte { return s.psk(id) }

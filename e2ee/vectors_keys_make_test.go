@@ -101,5 +101,13 @@ func makeKeys() keysFile {
 	key(vectors.Bad("the CTR in a byte more than it needs"), x, 3, nil, func(b []byte) []byte {
 		return join([]byte{b[0] + 1, b[1], 0}, b[2:])
 	})
+	for _, more := range []struct {
+		why      string
+		kid, ctr int
+	}{{"the CTR in a byte more than it needs, which is authenticated", 0, 1}, {"the KID in a byte more than it needs, which is authenticated", 1, 0}} {
+		y := x
+		y.kidMore, y.ctrMore = more.kid, more.ctr
+		key(vectors.Bad("%s", more.why), y, 3, nil, nil)
+	}
 	return f
 }

@@ -81,10 +81,10 @@ func makeMedia() mediaFile {
 	f := mediaFile{About: []string{
 		"Media of groups: Sotto protocol, sections 7.2, 7.3 and 7.4. The own session is 7; sessions are the others that the server shows, and plugin_context is that of the own client.",
 		"received: each run begins with nothing. Its steps come one after the other, ms after the one before: an epoch of a group begins, with the base key of step 0 of each leaf; a group is lost, and its keys are erased; a frame arrives from the session that the server names.",
-		"A frame that is valid opens in group to opus, and to position if the position is for the own client. future marks a frame that does not open now and is to be kept for 600 ms; every other is dropped.",
+		"A frame that is valid opens in group to opus, and to position if the position is for the own client. future marks a frame that does not open now and is to be kept for 600 ms; every other is dropped. What becomes of a kept frame is no part of a run: none of the frames behind it depends on whether it was let go when its epoch began.",
 		"sent: bodies (vk and SFrame ciphertext) that a sender makes of frames, ms after the frame before, with at most limit bytes. What is not valid does not fit.",
 	}, PluginContext: []byte("game"), Sessions: []uint32{8, 9, 10, 12}}
-	for _, m := range []*mediaMaker{lookUpRun(), leafRun(), retainedRun(), wrapRun(), homeRun(), removedRun(), directRun(), packetRun(), aadRun(), windowRun(), stepRun()} {
+	for _, m := range []*mediaMaker{lookUpRun(), leafRun(), retainedRun(), wrapRun(), homeRun(), removedRun(), directRun(), packetRun(), aadRun(), windowRun(), stepRun(), headerRun()} {
 		f.Received = append(f.Received, m.run)
 	}
 	f.Sent = sentRuns()
@@ -173,7 +173,7 @@ func wrapRun() *mediaMaker {
 	m.frame(vectors.Bad("epoch 316 as well"), 8, refFrame{epoch: 316, ctr: 2}, nil)
 	m.frame(vectors.Bad("epoch 284, long, is past"), 8, refFrame{epoch: 284, ctr: 2, long: true}, nil)
 	m.frame(vectors.Bad("epoch 44 has the same long KID and another key"), 8, refFrame{epoch: 44, ctr: 2, long: true}, nil)
-	m.frame(vectors.Bad("epoch 304 comes"), 8, refFrame{epoch: 304, ctr: 2}, future)
+	m.frame(vectors.Bad("epoch 304 comes"), 8, refFrame{epoch: 304, ctr: 3}, future)
 	m.begin(beginOf(vectorGroup, 304, leafVector{Leaf: 1, Session: 8}))
 	m.frame(vectors.Good("epoch 304, whose low bits are 0"), 8, refFrame{epoch: 304, ctr: 2}, nil)
 	return m

@@ -54,23 +54,33 @@ func refNumber(n uint64) []byte {
 }
 
 // refHeader is the SFrame header (RFC 9605 §4.3).
-func refHeader(kid, ctr uint64) []byte {
+func refHeader(kid, ctr uint64) []byte { return refWideHeader(kid, ctr, 0, 0) }
+
+// refWideHeader says KID and CTR in so many bytes more than they need.
+func refWideHeader(kid, ctr uint64, kidMore, ctrMore int) []byte {
 	header := []byte{0}
-	if kid < 8 {
+	if kid < 8 && kidMore == 0 {
 		header[0] |= byte(kid) << 4
 	} else {
-		n := refNumber(kid)
+		n := refWide(kid, kidMore)
 		header[0] |= 0x80 | byte(len(n)-1)<<4
 		header = append(header, n...)
 	}
-	if ctr < 8 {
+	if ctr < 8 && ctrMore == 0 {
 		header[0] |= byte(ctr)
 	} else {
-		n := refNumber(ctr)
+		n := refWide(ctr, ctrMore)
 		header[0] |= 0x08 | byte(len(n)-1)
 		header = append(header, n...)
 	}
 	return header
+}
+
+func refWide(n uint64, more int) []byte {
+	if n < 8 {
+		more-- // it needs no byte of its own
+	}
+	return append(make([]byte, max(0, more)), refNumber(n)...)
 }
 
 // refFrame is one frame of a group, before it is sealed.
@@ -87,6 +97,9 @@ type refFrame struct {
 	end    byte
 	plain  []byte
 	aad    int // 1 + index of a byte of the metadata that is changed
+	// how many bytes more than they need KID and CTR take in the header, which is
+	// authenticated so
+	kidMore, ctrMore int
 }
 
 func (f refFrame) id() uint64 {
@@ -113,7 +126,7 @@ func (f refFrame) seal() []byte {
 	if f.aad > 0 {
 		meta[f.aad-1] ^= 1
 	}
-	header := refHeader(kid, f.ctr)
+	header := refWideHeader(kid, f.ctr, f.kidMore, f.ctrMore)
 	return refGCM(key).Seal(header, nonce, f.plain, join(header, meta))
 }
 

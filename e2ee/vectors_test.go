@@ -52,6 +52,8 @@ type secretVector struct {
 	S           hexBytes `json:"s"`
 	PRK         hexBytes `json:"prk"`
 	KeyID       hexBytes `json:"key_id"`
+	PSKID       hexBytes `json:"psk_id"`
+	PSK         hexBytes `json:"psk"` // for that psk_id
 }
 
 type objectVector struct {
@@ -79,7 +81,7 @@ func makeVectors() typedVectors {
 		server[i] = 0xC0 + byte(i)
 	}
 	v := typedVectors{
-		Comment: "Typed secret. Machine-made S: bytes 00..0f. Server: bytes c0..df. Nonces and salts: one byte repeated.",
+		Comment: "Typed secret. Machine-made S: bytes 00..0f. Server: bytes c0..df. Nonces and salts: one byte repeated. The receiver, session 1 in channel 9, has the first secret. Each element of secret_ready and secret_text meets a receiver that has received nothing before; stream is one run, to one receiver. psk is what the secret gives as external PSK for psk_id.",
 		Server:  server, Channel: 3, Session: 7, Now: 1_800_000_000,
 		NoSecrets: []string{
 			"sotto-secret-aaaqeayeaudaocajbifqydiob", "sotto-secret-aaaqeayeaudaocajbifqydiob5",
@@ -98,6 +100,8 @@ func makeVectors() typedVectors {
 	} {
 		s.PRK = refPRK(s.S, server, v.Channel)
 		s.KeyID = refExpand(s.PRK, 4, []byte("sotto/1 key id"))
+		s.PSKID = bytes.Repeat([]byte{0x99}, 16)
+		s.PSK = refExpand(refHMAC(s.PSKID, s.S), 32, []byte("sotto/1 psk"))
 		v.Secrets = append(v.Secrets, s)
 	}
 
@@ -125,6 +129,11 @@ func makeVectors() typedVectors {
 	}
 	dirty := app(0, 3, "hello")
 	dirty[63] = 1
+	ofType := func(kind byte) []byte {
+		b := app(0, 3, "hello")
+		b[0] = kind
+		return b
+	}
 	v.Text = []objectVector{
 		{Why: "to the channel", Body: refText(prk, 7, a, minute, app(0, 3, "hello")), HTML: "hello"},
 		{Why: "private", Body: refText(prk, 7, b, minute, app(2, 0xFFFFFFFF, "psst")), HTML: "psst"},
@@ -135,6 +144,9 @@ func makeVectors() typedVectors {
 		{Why: "private with a channel", Body: refText(prk, 7, a, minute, app(2, 3, "x")), Error: e2ee.ErrMalformed.Error()},
 		{Why: "a scope that is none", Body: refText(prk, 7, a, minute, app(3, 3, "x")), Error: e2ee.ErrMalformed.Error()},
 		{Why: "padding that is not zero", Body: refText(prk, 7, a, minute, dirty), Error: e2ee.ErrMalformed.Error()},
+		{Why: "an AppData of type 6, a leave", Body: refText(prk, 7, a, minute, ofType(6)), Error: e2ee.ErrMalformed.Error()},
+		{Why: "an AppData of type 7 that is a text but for that", Body: refText(prk, 7, a, minute, ofType(7)), Error: e2ee.ErrMalformed.Error()},
+		{Why: "an AppData of a type that is not known", Body: refText(prk, 7, a, minute, ofType(77)), Error: e2ee.ErrMalformed.Error()},
 		{Why: "not UTF-8", Body: refText(prk, 7, a, minute, app(0, 3, "\xff")), Error: e2ee.ErrMalformed.Error()},
 	}
 
@@ -180,6 +192,10 @@ func makeVectors() typedVectors {
 	v.Voice[len(v.Voice)-1].FrameNumber = 15
 	voice("wrong terminator", refVoice{nonce: b, n: 1, ctr: 3, number: 14}, plain, nil, e2ee.ErrAuth)
 	v.Voice[len(v.Voice)-1].Terminator = true
+	c, d := bytes.Repeat([]byte{0xC3}, 16), bytes.Repeat([]byte{0xD4}, 16)
+	voice("a new nonce at step 9", refVoice{nonce: c, n: 2, step: 9, header: true, minute: minute, number: 16}, plain, nil, e2ee.ErrNoKey)
+	voice("a new nonce at step 15", refVoice{nonce: c, n: 2, step: 15, header: true, minute: minute, number: 16}, plain, nil, e2ee.ErrNoKey)
+	voice("a new nonce at step 8", refVoice{nonce: d, n: 2, step: 8, header: true, minute: minute, number: 16}, plain, opus, nil)
 	return v
 }
 
@@ -212,6 +228,8 @@ func TestVectors(t *testing.T) {
 		got, err := e2ee.ParseSecret(s.Text, server)
 		if err != nil || got.MachineMade() != s.MachineMade || got.KeyID(v.Channel) != hex.EncodeToString(s.KeyID) {
 			t.Errorf("secret %q: %v, %v, want key id %x", s.Text, got, err, s.KeyID)
+		} else if psk := e2ee.PSKOf(got, s.PSKID); !bytes.Equal(psk, s.PSK) {
+			t.Errorf("secret %q: PSK %x, want %x", s.Text, psk, s.PSK)
 		}
 	}
 	for _, text := range v.NoSecrets {

@@ -79,6 +79,28 @@ func stepRun() *mediaMaker {
 	return m
 }
 
+// headerRun has headers that are not the shortest ones. What they say and what is
+// sealed is right, so that nothing but their form tells them from good frames.
+func headerRun() *mediaMaker {
+	m := runOf("a header that says KID or CTR in more bytes than they need", vectorGroup, 48)
+	m.begin(beginOf(vectorGroup, 48, leafVector{Leaf: 1, Session: 8}))
+	at := func(c vectors.Case, x refFrame) { m.frame(c, 8, x, nil) }
+	at(vectors.Bad("KID 0 in a byte of its own"), refFrame{kidMore: 1})
+	at(vectors.Bad("KID 0 in 8 bytes"), refFrame{kidMore: 8})
+	at(vectors.Bad("CTR 0 in a byte of its own"), refFrame{ctrMore: 1})
+	at(vectors.Good("KID 0 and CTR 0 in the first byte"), refFrame{})
+	at(vectors.Bad("CTR 7 in a byte of its own"), refFrame{ctr: 7, ctrMore: 1})
+	at(vectors.Bad("CTR 8 in two bytes"), refFrame{ctr: 8, ctrMore: 1})
+	at(vectors.Good("CTR 8 in one byte"), refFrame{ctr: 8})
+	at(vectors.Bad("CTR 300 in three bytes"), refFrame{ctr: 300, ctrMore: 1})
+	at(vectors.Bad("a long KID in seven bytes"), refFrame{ctr: 300, long: true, kidMore: 1})
+	at(vectors.Good("CTR 300 in two bytes, a long KID in six"), refFrame{ctr: 300, long: true})
+	at(vectors.Bad("KID 7 in a byte of its own"), refFrame{step: 7, kidMore: 1})
+	at(vectors.Bad("KID 8 in two bytes"), refFrame{step: 8, kidMore: 1})
+	at(vectors.Good("KID 8 in one byte"), refFrame{step: 8})
+	return m
+}
+
 // sentRuns are what a sender makes of frames. It follows §7.1 to §7.3 by itself.
 func sentRuns() []sentRun {
 	const second = 1000
