@@ -3,7 +3,9 @@ package carrier_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +26,8 @@ type bulkFile struct {
 type textVector struct {
 	vectors.Case
 	Text  string      `json:"text"`
+	As    int         `json:"then_a,omitempty"` // behind it come so many A,
+	End   string      `json:"end,omitempty"`    // and this
 	Kind  uint8       `json:"kind,omitempty"`
 	ID    vectors.Hex `json:"id,omitempty"`
 	Index int         `json:"index,omitempty"`
@@ -49,15 +53,25 @@ type message struct {
 	SHA256     vectors.Hex `json:"sha256"`
 }
 
+func (v textVector) whole() string { return v.Text + strings.Repeat("A", v.As) + v.End }
+
+// short writes a long run of A in a text as a number.
+func (v textVector) short() textVector {
+	end := strings.LastIndexByte(v.Text, 'A') + 1
+	begin := len(strings.TrimRight(v.Text[:end], "A"))
+	v.Text, v.As, v.End = v.Text[:begin], end-begin, v.Text[end:]
+	return v
+}
+
 func makeBulk() bulkFile {
 	f := bulkFile{About: []string{
 		"Bulk on the text path: Sotto protocol, section 1.3.",
-		"texts: a text message, which is one part of an object or, where it is not valid, is dropped and shown to nobody.",
+		"texts: a text message, which is one part of an object or, where it is not valid, is dropped and shown to nobody. Behind text stand as many A as then_a says, and then end.",
 		"shown: other texts of people and servers. What is not valid is taken for a damaged part and shown to nobody.",
 		"sent: how a body goes as text in this regime (E: a body above 6 916 bytes; N; T is uMurmur) with these values of ServerConfig, to so many sessions besides the own one, which in T is listed too. The messages stand in the order of their index. Where a limit of the server bounds a part, it is such that a message with an index and a count of three digits fits. What is not valid does not fit and is refused.",
 	}}
 	part := func(why, text string, kind byte, index, count int, id, body string) {
-		f.Texts = append(f.Texts, textVector{vectors.Good("%s", why), text, kind, []byte(id), index, count, []byte(body)})
+		f.Texts = append(f.Texts, textVector{Case: vectors.Good("%s", why), Text: text, Kind: kind, ID: []byte(id), Index: index, Count: count, Part: []byte(body)})
 	}
 	const id = "\xfb\xef\xbe\x01\x02\x03\x04\x05"
 	part("plain form, one byte", "sotto:1,03,0,1,++++AQIDBAVh", 3, 0, 1, id, "a")
@@ -65,6 +79,23 @@ func makeBulk() bulkFile {
 	part("image form", `<img src="sotto:1,02,1,8,++++AQIDBAVhYmM="/>`, 2, 1, 8, id, "abc")
 	part("image form, the last of 8", `<img src="sotto:1,02,7,8,++++AQIDBAVhYmM="/>`, 2, 7, 8, id, "abc")
 	part("an unknown kind has its form too", "sotto:1,EE,0,1,++++AQIDBAVhYmNk", 0xEE, 0, 1, id, "abcd")
+	for _, c := range []struct {
+		form  string
+		most  int
+		image bool
+	}{{"plain", 4400, false}, {"image", 96000, true}} {
+		for n := c.most; n <= c.most+1; n++ {
+			v := textVector{Case: vectors.Good("%s form, a part of %d bytes, the largest", c.form, n), Kind: 2, ID: []byte(id), Index: 1, Count: 8, Part: make([]byte, n)}
+			v.Text = "sotto:1,02,1,8," + base64.StdEncoding.EncodeToString(slices.Concat([]byte(id), v.Part))
+			if c.image {
+				v.Text = `<img src="` + v.Text + `"/>`
+			}
+			if n > c.most {
+				v = textVector{Case: vectors.Bad("%s form, a part of %d bytes, one too many", c.form, n), Text: v.Text}
+			}
+			f.Texts = append(f.Texts, v.short())
+		}
+	}
 	for _, c := range [][2]string{
 		{"another version", "sotto:2,03,0,1,++++AQIDBAVh"}, {"kind in lower case", "sotto:1,0a,0,1,++++AQIDBAVh"},
 		{"kind of one digit", "sotto:1,3,0,1,++++AQIDBAVh"}, {"kind that is no hex", "sotto:1,0G,0,1,++++AQIDBAVh"},
@@ -213,8 +244,8 @@ func sendBulk(t *testing.T, v bulkVector) (texts []string) {
 func TestVectorsBulk(t *testing.T) {
 	f := vectors.Golden(t, *update, "../docs/spec/vectors/bulk.json", makeBulk())
 	for _, c := range f.Texts {
-		p, err := envelope.ParseText(c.Text)
-		if (err == nil) != c.Valid || !envelope.LooksLikeText(c.Text) {
+		p, err := envelope.ParseText(c.whole())
+		if (err == nil) != c.Valid || !envelope.LooksLikeText(c.whole()) {
 			t.Errorf("text, %s: %v", c.Why, err)
 		} else if c.Valid && (byte(p.Kind) != c.Kind || !bytes.Equal(p.ID[:], c.ID) || p.Index != c.Index || p.Count != c.Count || !bytes.Equal(p.Part, c.Part)) {
 			t.Errorf("text, %s: %+v", c.Why, p)
