@@ -123,6 +123,7 @@ func makeHellos(t *testing.T) helloFile {
 				add(false, "KeyPackage: "+why, helloOf(cs, b, alice.key, "Hello"))
 			}
 		}
+		keyVectors(cs, kp, alice.key, add)
 		body := helloOf(cs, kp, alice.key, "Hello")
 		bad := slices.Clone(body)
 		bad[len(bad)-1] ^= 1
@@ -144,6 +145,46 @@ func makeHellos(t *testing.T) helloFile {
 	}
 	slices.SortStableFunc(f.Hellos, func(a, b helloVector) int { return bytes.Compare([]byte(a.Why), []byte(b.Why)) })
 	return f
+}
+
+// keyVectors changes the HPKE keys of a KeyPackage, and signs it anew (§2).
+func keyVectors(cs mls.CipherSuite, kp []byte, key ed25519.PrivateKey, add func(valid bool, why string, body []byte)) {
+	order8 := []byte("\xe0\xeb\x7a\x7c\x3b\x41\xb8\xae\x16\x56\xe3\xfa\xf1\x9f\xc4\x6a\xda\x09\x8d\xeb\x9c\x32\xb1\xfd\x86\x62\x05\x16\x5f\x49\xb8\x80")
+	prime := slices.Concat([]byte{0xED}, bytes.Repeat([]byte{0xFF}, 30), []byte{0x7F})
+	x25519 := map[string][]byte{
+		"0": make([]byte, 32), "1": append([]byte{1}, make([]byte, 31)...), "p": prime, "order 8 and the top bit set": order8,
+	}
+	const ek = 1184
+	size := 32
+	if cs == audience.SuiteHybrid {
+		size = ek + 32
+	}
+	init := 4 + len(mlsVec(make([]byte, size))) - size
+	for name, at := range map[string]int{"init_key": init, "encryption_key": init + len(mlsVec(make([]byte, size)))} {
+		changed := func(change func(public []byte)) []byte {
+			b := slices.Clone(kp)
+			change(b[at : at+size])
+			return helloOf(cs, signKeyPackage(key, signLeaf(key, b, init+size)), key, "Hello")
+		}
+		for what, point := range inOrder(x25519) {
+			if what == "0" || what[0] == 'o' || cs == audience.SuiteHybrid && name[0] == 'e' {
+				add(false, name+": an X25519 part of low order, "+what, changed(func(b []byte) { copy(b[size-32:], point) }))
+			}
+		}
+		if cs != audience.SuiteHybrid {
+			continue
+		}
+		first := func(n uint16) func([]byte) {
+			return func(b []byte) { b[0], b[1] = byte(n), b[1]&0xF0|byte(n>>8) }
+		}
+		last := func(n uint16) func([]byte) {
+			return func(b []byte) { b[1150], b[1151] = b[1150]&0x0F|byte(n<<4), byte(n>>4) }
+		}
+		add(true, name+": the first coefficient of ek is 3328", changed(first(3328)))
+		add(false, name+": the first coefficient of ek is 3329", changed(first(3329)))
+		add(false, name+": the last coefficient of ek is 3329", changed(last(3329)))
+		add(false, name+": the last coefficient of ek is 4095", changed(last(4095)))
+	}
 }
 
 func TestVectorsHello(t *testing.T) {

@@ -134,6 +134,13 @@ func signKeyPackage(k ed25519.PrivateKey, kp []byte) []byte {
 	return slices.Concat(tbs, mlsVec(ed25519.Sign(k, append(mlsVec([]byte("MLS 1.0 KeyPackageTBS")), mlsVec(tbs)...))))
 }
 
+// signLeaf signs the leaf of a KeyPackage anew, which begins at a place in it.
+func signLeaf(k ed25519.PrivateKey, kp []byte, at int) []byte {
+	end := len(kp) - 66 - 1 - 66 // in front of its signature, the extensions and the signature of the KeyPackage
+	tbs := kp[at:end]
+	return slices.Concat(kp[:end], mlsVec(ed25519.Sign(k, append(mlsVec([]byte("MLS 1.0 LeafNodeTBS")), mlsVec(tbs)...))), kp[end+66:])
+}
+
 // trueStatement is the verifier of §2.2, as the engine has it.
 func trueStatement(b, key []byte, server [32]byte, session uint32) (audience.Who, error) {
 	s, err := identity.ParseStatement(b)
