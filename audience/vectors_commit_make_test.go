@@ -2,6 +2,7 @@ package audience_test
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 	"time"
 
@@ -172,6 +173,27 @@ func (v *vectorFounder) put(w welcomeVector, g *mls.Group) {
 	v.f.Welcomes = append(v.f.Welcomes, w)
 }
 
+// seqCases are Beacons of members of a group, with the digest of its epoch.
+func seqCases(g *mls.Group) (list []seqVector) {
+	now := hashOf([]byte("sotto/1 epoch"), g.ID(), be64(g.Epoch()), g.EpochAuthenticator())[:16]
+	add := func(c vectors.Case, from, leaf, seq uint32, suite byte, key byte) {
+		b := slices.Concat(mlsVec(g.ID()), []byte{0, suite}, be64(g.Epoch()), be32(leaf), be32(seq), now, mlsVec(nil))
+		list = append(list, seqVector{c, from, append(b, mlsVec(sottoSign(vectorKey(key), "Beacon", b))...)})
+	}
+	add(vectors.Good("seq 5, the first of session 1"), 1, 0, 5, 1, 0x41)
+	add(vectors.Bad("the same again"), 1, 0, 5, 1, 0x41)
+	add(vectors.Bad("seq 4"), 1, 0, 4, 1, 0x41)
+	add(vectors.Bad("seq 9, and it is not signed by that leaf"), 1, 0, 9, 1, 0x45)
+	add(vectors.Bad("seq 9, with another suite than the group's"), 1, 0, 9, 2, 0x41)
+	add(vectors.Good("seq 6: what was dropped moved nothing"), 1, 0, 6, 1, 0x41)
+	add(vectors.Good("seq 3 of another leaf, which counts for itself"), 5, 2, 3, 1, 0x45)
+	add(vectors.Bad("seq 7 of that leaf, from session 1"), 1, 2, 7, 1, 0x45)
+	add(vectors.Good("seq 4 of that leaf"), 5, 2, 4, 1, 0x45)
+	add(vectors.Good("the largest seq"), 1, 0, 1<<32-1, 1, 0x41)
+	add(vectors.Bad("seq 7 behind that"), 1, 0, 7, 1, 0x41)
+	return list
+}
+
 func makeCommits(t *testing.T) commitFile {
 	f := commitFile{About: []string{
 		"Welcomes and Commits: Sotto protocol, sections 2, 2.5, 4.3 and 10.2. The receiver is session 2 in channel 3, to which no other is linked; the server shows sessions 1, 5 and 90 there. now is its clock, Unix seconds.",
@@ -179,6 +201,7 @@ func makeCommits(t *testing.T) commitFile {
 		"welcomes: what comes from a session as an answer to offer, which leads the receiver into the group at epoch, or is dropped. The KeyPackage for_group was asked for by session 1. psk: what its typed secrets give for the psk_id; with any it uses a secret with groups, else none. held: it has joined by that Welcome before, has since heard of nobody but who sent it, and has not asked for another. asked: but it has, with a Hello whose KeyPackage is offer.",
 		"commits: behind that Welcome comes a Commit from a session, first in the order, which takes effect or is skipped. clause is that of section 2.5 which is broken; 0: another rule. Clauses 2 and 6 have none here, because they are large.",
 		"messages: behind that Welcome comes application data from a session, of which the AppData is data, or which is dropped.",
+		"beacons: behind the Welcome with the name channel they come one after the other, a second apart; what is valid is taken as a proof of the leaf that it names, the others are dropped.",
 		"epoch_authenticator (RFC 9420, 8.7) and base_key, which is that of leaf 0 at step 0 (7.1), are those of the epoch that the Welcome or Commit begins.",
 		"The Ed25519 keys are those of seeds of one byte repeated: of session 1 01 identity, 21 device, 41 signature_key; of 2 02, 22, 42; of 5 05, 25, 45; of 90 09, 29, 49, or where it says so another.",
 	}, Now: vectorNow.Unix()}
@@ -286,5 +309,6 @@ func makeCommits(t *testing.T) commitFile {
 	groups := map[string]*mls.Group{"channel": plain, "hybrid": hybrid, "direct": direct, "locked": locked, "admission": admission, "psk": psk}
 	f.Commits = commitCases(t, groups)
 	f.Messages = messageCases(t, groups)
+	f.Beacons = seqCases(plain)
 	return f
 }

@@ -23,6 +23,7 @@ type commitFile struct {
 	Welcomes []welcomeVector `json:"welcomes"`
 	Commits  []commitVector  `json:"commits"`
 	Messages []messageVector `json:"messages"`
+	Beacons  []seqVector     `json:"beacons"`
 }
 
 // offerVector is a KeyPackage of the receiver, with its private keys.
@@ -64,6 +65,13 @@ type messageVector struct {
 	From    uint32      `json:"from"`
 	Message vectors.Hex `json:"message"`
 	Data    vectors.Hex `json:"data,omitempty"`
+}
+
+// seqVector is one of several Beacons that come one after the other.
+type seqVector struct {
+	vectors.Case
+	From   uint32      `json:"from"`
+	Beacon vectors.Hex `json:"beacon"`
 }
 
 // begunEpoch is what shows that the keys of an epoch are the right ones.
@@ -207,5 +215,16 @@ func TestVectorsCommit(t *testing.T) {
 		} else if got && !bytes.Equal(j.said[0].Data.Append(nil), c.Data) {
 			t.Errorf("message, %s: %+v", c.Why, j.said[0].Data)
 		}
+	}
+	j, _ := behind("Beacons", "channel")
+	for i, c := range f.Beacons {
+		before := j.m.Stats()
+		j.m.Handle(vectorNow.Add(time.Duration(2+i)*time.Second), audience.Received{From: c.From, Object: envelope.Object{Kind: envelope.KindBeacon, Body: c.Beacon}})
+		if after := j.m.Stats(); (after == before) != c.Valid {
+			t.Errorf("Beacon, %s: %+v after %+v", c.Why, after, before)
+		}
+	}
+	if len(f.Messages) == 0 || len(f.Beacons) == 0 {
+		t.Error("a list is empty")
 	}
 }
