@@ -132,6 +132,29 @@ func (v *vectorFounder) again(g *mls.Group, offer string) (*mls.Group, []byte) {
 	return g, (&mls.Message{Welcome: w}).Marshal()
 }
 
+// hostileFile is testdata/hostile_commits.json: Commits that package mls makes nowhere
+// but in its own tests (hostile_test.go there, with whatever stands in the way of the
+// committer left out). What they are behind is kept with them, so that they are as
+// good as on the day they were made.
+type hostileFile struct {
+	Offer   offerVector    `json:"offer"`
+	Welcome vectors.Hex    `json:"welcome"`
+	Epoch   uint64         `json:"epoch"`
+	Begun   begunEpoch     `json:"begun"`
+	Commits []commitVector `json:"commits"`
+}
+
+func (v *vectorFounder) hostile() {
+	h := vectors.Read[hostileFile](v.t, "testdata/hostile_commits.json")
+	v.f.Offers = append(v.f.Offers, h.Offer)
+	v.f.Welcomes = append(v.f.Welcomes, welcomeVector{Case: vectors.Good("for Commits that no ordinary member makes"),
+		Name: "hostile", Offer: h.Offer.Name, From: 1, Welcome: h.Welcome, Epoch: h.Epoch, begunEpoch: h.Begun})
+	for _, c := range h.Commits {
+		c.Welcome, c.From = "hostile", 1
+		v.f.Commits = append(v.f.Commits, c)
+	}
+}
+
 func copyGroup(t *testing.T, g *mls.Group, cfg *mls.Config) *mls.Group {
 	t.Helper()
 	b, err := g.Marshal()
@@ -203,7 +226,7 @@ func makeCommits(t *testing.T) commitFile {
 		"messages: behind that Welcome comes application data from a session, of which the AppData is data, or which is dropped.",
 		"beacons: behind the Welcome with the name channel they come one after the other, a second apart; what is valid is taken as a proof of the leaf that it names, the others are dropped.",
 		"epoch_authenticator (RFC 9420, 8.7) and base_key, which is that of leaf 0 at step 0 (7.1), are those of the epoch that the Welcome or Commit begins.",
-		"The Ed25519 keys are those of seeds of one byte repeated: of session 1 01 identity, 21 device, 41 signature_key; of 2 02, 22, 42; of 5 05, 25, 45; of 90 09, 29, 49, or where it says so another.",
+		"The Ed25519 keys are those of seeds of one byte repeated: of session 1 01 identity, 21 device, 41 signature_key; of 2 02, 22, 42; of 5 05, 25, 45; of 90 09, 29, 49. Another signature_key, where why says so, is 77 or 78, another identity 09. KeyPackages, HPKE keys and tree are random.",
 	}, Now: vectorNow.Unix()}
 	v := &vectorFounder{t, &f, map[string]*mls.OwnKeyPackage{}}
 	classic := audience.SuiteClassic
@@ -308,6 +331,7 @@ func makeCommits(t *testing.T) commitFile {
 	}
 	groups := map[string]*mls.Group{"channel": plain, "hybrid": hybrid, "direct": direct, "locked": locked, "admission": admission, "psk": psk}
 	f.Commits = commitCases(t, groups)
+	v.hostile()
 	f.Messages = messageCases(t, groups)
 	f.Beacons = seqCases(plain)
 	return f

@@ -44,8 +44,8 @@ const never = 1 << 40 // no epoch in which a history parts
 func makeViews() viewsFile {
 	f := viewsFile{About: []string{
 		"Who is where: Sotto protocol, sections 4.6, 6.1, 6.4 and 6.5.",
-		"digests: d is, or is not, D(epoch). beacons: a body that is, or is not, a Beacon with a true signature of the leaf with this key (suite 1).",
-		"compared: own history and that of a peer, as Beacons say them. Valid is one history, with the outcome confirmed, behind (the own one is) or ahead; else it is fork.",
+		"digests: d is, or is not, D(epoch). beacons: a body that is, or is not, a Beacon with a true signature of the leaf with this key (suite 1), which is that of the seed of 32 bytes 33.",
+		"compared: own history and that of a peer, as Beacons say them. Valid is one history, with the outcome confirmed, behind (the own one is) or ahead; else it is fork. The outcome is of the histories alone: that some without a common epoch are no fork for the first 5 s (6.5, Without one) comes on top.",
 		"two_groups: valid says that the own group moves to the other. two_branches: valid says that the own branch moves to that of the others, whose last Beacons these are.",
 		"ranks: order is, or is not, that of these leaves, if all of them may commit.",
 	}}
