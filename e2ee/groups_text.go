@@ -180,16 +180,20 @@ func (e *Groups) MayWhisperClear(sessions []uint32) bool {
 // MaxText returns the length in bytes of the longest HTML that an object body of
 // limit bytes can hold.
 func (e *Groups) MaxText(limit int) int {
-	room := limit - textOverhead
-	if room > 4096 {
-		room = room / 4096 * 4096 // padded in steps of that (§2)
+	const step = 4096 // of the padding of what is encrypted (§2)
+	room := limit - textOutside
+	if room >= step {
+		room = room / step * step
 	}
-	return min(max(0, room), maxHTML)
+	return min(max(0, room-textInside), maxHTML)
 }
 
-// textOverhead is what MLS and AppData add to a text besides its padding: group id,
-// sender data, signature, tags and heads.
-const textOverhead = 400
+// What MLS and AppData add to a text besides its padding, rounded up: group id, sender
+// data, tags and heads around what is padded, and signature and heads in it.
+const (
+	textOutside = 200
+	textInside  = 200
+)
 
 // IsMember reports whether a session is in the group of the own channel.
 func (e *Groups) IsMember(session uint32) bool {

@@ -189,3 +189,31 @@ func TestGroupsTextWaits(t *testing.T) {
 		}
 	}
 }
+
+// How long a text is shows in steps only (§2), and the longest one for some room fits it.
+func TestGroupsTextLengths(t *testing.T) {
+	_, list := meet(t, "E", "alice", "bob")
+	alice := list[0]
+	size := func(n int) int {
+		o, _, err := alice.SealText(alice.h.now, noGroup, e2ee.Text{HTML: strings.Repeat("x", n), Channel: 3})
+		if err != nil {
+			t.Fatalf("%d: %v", n, err)
+		}
+		return len(o.Body)
+	}
+	sizes := map[int]bool{}
+	for n := 0; n <= 1000; n++ {
+		sizes[size(n)] = true
+	}
+	if len(sizes) != 3 { // 256, 1024 and 4096; signature and heads alone are above 64
+		t.Errorf("texts of up to 1000 bytes have %d sizes: %v", len(sizes), sizes)
+	}
+	for _, room := range []int{4400, 6916, 8500, 50_000, 96_000} {
+		n := alice.MaxText(room)
+		if got := size(n); got > room {
+			t.Errorf("the longest text for %d, %d bytes, takes %d", room, n, got)
+		} else if room-got > 4096 {
+			t.Errorf("the longest text for %d, %d bytes, takes %d only", room, n, got)
+		}
+	}
+}

@@ -28,5 +28,6 @@ func (g *Group) Protect(data, authenticatedData []byte) (*Message, error) {
 	if a.signature, err = g.suite.signWithLabel(g.signer, "FramedContentTBS", a.tbs(g.context)); err != nil {
 		return nil, err
 	}
-	return g.protect(a, g.cfg.padding(ContentApplication, len(data)))
+	content := len(a.appendAuth(a.content.appendContent(nil)))
+	return g.protect(a, g.cfg.padding(ContentApplication, content))
 }

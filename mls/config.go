@@ -27,8 +27,9 @@ type Config struct {
 	InUse func(groupID []byte) bool
 
 	// Padding returns how many zero bytes are added to an application message whose
-	// data has size bytes (§15.1), at most 1 MiB. nil adds none. Handshake messages
-	// are not padded.
+	// PrivateMessageContent has size bytes without them: data, signature and their
+	// lengths (§6.3.1, §15.1). 1 MiB at most; nil adds none. Handshake messages are not
+	// padded.
 	Padding func(t ContentType, size int) int
 
 	// Handshake is the wire format of our proposals and Commits: PrivateMessage
