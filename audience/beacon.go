@@ -91,6 +91,7 @@ func (m *Machine) receivedBeacon(now time.Time, q *peer, body []byte) {
 	}
 	if p := g.place; p != nil {
 		p.forgetForeign(q.session)
+		p.apart.back(q.session)
 	}
 	l := m.signerOf(g, q, b)
 	if l == nil {

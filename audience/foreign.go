@@ -63,12 +63,22 @@ func (p *place) forgetForeign(session uint32) {
 	}
 }
 
+// hasForeign reports whether there is a foreign group that we could get into.
+func (p *place) hasForeign() bool {
+	for id := range p.foreign {
+		if !p.apart.is(id) {
+			return true
+		}
+	}
+	return false
+}
+
 // heaviest is the foreign group that most people here speak for, of those that do
 // not owe us an answer; nil if there is none. Of equals the smaller id.
 func (p *place) heaviest(now time.Time) *foreign {
 	var best *foreign
 	for _, f := range p.foreign {
-		if now.Before(f.quiet) {
+		if now.Before(f.quiet) || p.apart.is(f.id) {
 			continue
 		}
 		if best == nil || outweighs(f.weight(p), f.id, best.weight(p), best.id) {
@@ -119,6 +129,7 @@ func (m *Machine) noteForeign(now time.Time, p *place, q *peer, b envelope.Beaco
 		m.emit(GroupSeen{Place: p.index, Group: b.Group, Suite: b.Suite})
 	}
 	f.sessions[q.session] = now
+	p.apart.beacon(q.session, b.Group)
 	if j := p.joining; j != nil && p.group == nil {
 		if len(j.object.Body) > 0 && j.suite != f.suite && p.heaviest(now) == f {
 			j.retryAt = now // "A Beacon in another suite: Hello in that suite" (§4)
@@ -149,7 +160,7 @@ func (m *Machine) runForeign(now time.Time, p *place) {
 	}
 	g := p.group
 	f := p.heaviest(now)
-	if g == nil || f == nil || !m.wantsIn(p) {
+	if g == nil || f == nil || !m.want {
 		return
 	}
 	ours := m.weight(now, g)

@@ -30,7 +30,7 @@ func (m *Machine) runFounding(now time.Time, p *place) {
 		}
 	}
 	wait := min(foundAfter+time.Duration(before)*foundStep, foundAnyway)
-	if len(p.foreign) > 0 {
+	if p.hasForeign() {
 		// A group is here, or in another place of somebody who is here; anybody can
 		// say so, and we do not wait for ever.
 		wait += foundAnyway

@@ -92,10 +92,10 @@ func (p *place) stopJoining() { p.joining = nil }
 
 // runJoining sends the Hello that is due, and founds when it is our turn (§4).
 func (m *Machine) runJoining(now time.Time, p *place) {
-	if !m.want || p.stopped || p.group != nil && p.joining == nil {
+	if !m.want || p.group != nil && p.joining == nil {
 		return
 	}
-	to := m.sottos(p)
+	to := p.apart.of(m.sottos(p))
 	if len(to) == 0 && p.group == nil {
 		p.stopJoining() // nobody is here to hear it
 		return
@@ -316,6 +316,9 @@ func (m *Machine) receivedHello(now time.Time, q *peer, body []byte) {
 	}
 	h.KeyPackage = nil
 	m.seesSotto(q)
+	for _, p := range m.places {
+		p.apart.back(q.session)
+	}
 	if q.wishes == nil || len(q.wishes) >= maxWishes {
 		q.wishes = map[helloSlot]*hello{}
 	}

@@ -17,6 +17,13 @@ var (
 	errSigner  = errors.New("audience: the Welcome is signed in another's name")
 )
 
+// secretError is errSecret with the group, where that could be read.
+type secretError struct{ group envelope.GroupID }
+
+func (e *secretError) Error() string { return errSecret.Error() }
+
+func (e *secretError) Is(target error) bool { return target == errSecret }
+
 // receivedWelcome joins the group of a Welcome that answers a KeyPackage of ours
 // (§4). The session that the server names must be the one that the signer's leaf
 // claims: else somebody could found a group in another's name, and be in it without
@@ -48,16 +55,14 @@ func (m *Machine) receivedWelcome(now time.Time, q *peer, body []byte) {
 	mg, err := m.join(now, msg.Welcome, o, q.session)
 	switch {
 	case errors.Is(err, errSecret):
-		if o.place != nil && !o.place.stopped {
-			o.place.stopped = true
-			o.place.stopJoining()
-			m.emit(Notice{Code: NoticeSecret, Place: o.place.index})
+		if o.place != nil {
+			m.keptOut(now, o.place, q.session, err)
 		}
 		return
 	case errors.Is(err, errSigner):
 		m.stats.Attribution++
 		return
-	case err == nil && o.place != nil && !m.wantsIn(o.place):
+	case err == nil && o.place != nil && !m.want:
 		m.decline(now, mg, o)
 		return
 	case err != nil:
@@ -69,6 +74,29 @@ func (m *Machine) receivedWelcome(now time.Time, q *peer, body []byte) {
 		return
 	}
 	m.joined(now, mg, o, q.session)
+}
+
+// keptOut goes on as if the group of a Welcome were not here: the secret keeps us out
+// of it.
+func (m *Machine) keptOut(now time.Time, p *place, from uint32, why error) {
+	var secret *secretError
+	var id envelope.GroupID
+	if errors.As(why, &secret) {
+		id = secret.group
+	}
+	p.apart.note(p, from, id)
+	if !p.apart.said {
+		p.apart.said = true
+		m.emit(Notice{Code: NoticeSecret, Place: p.index})
+	}
+	switch {
+	case p.joining == nil:
+	case p.group != nil:
+		p.stopJoining() // we stay where we are
+	default:
+		p.joining.retryAt = now // others are asked
+	}
+	m.again = true
 }
 
 // decline leaves a group at once that we do not want to be in any more: we asked
@@ -176,7 +204,7 @@ func (m *Machine) checkJoined(now time.Time, mg *mls.Group, o *offer) error {
 		return err
 	}
 	if m.cfg.RequirePSK && ext.Audience == envelope.AudienceChannel && ext.Flags&envelope.FlagPSKRequired == 0 {
-		return errSecret // who wants a second lock does not go where there is none (§10.2)
+		return &secretError{gid} // who wants a second lock does not go where there is none (§10.2)
 	}
 	if o.place != nil {
 		if ext.Audience != envelope.AudienceChannel || !o.place.hasChannel(ext.Anchor) {

@@ -116,15 +116,13 @@ func (m *Machine) rejoin(now time.Time, g *group, reason envelope.HelloReason, t
 		m.drop(g, LostBroken, 0)
 		return
 	}
-	if !m.wantsIn(p) || p.joining != nil || len(m.present(to)) == 0 {
+	if !m.want || p.joining != nil || len(m.present(to)) == 0 {
 		return
 	}
 	p.reason, p.known, p.epoch = reason, g.id, g.epoch()
 	m.sayHello(now, p, reason, to, reason == envelope.HelloCannotProcess)
 	p.reason, p.known, p.epoch = envelope.HelloJoin, envelope.GroupID{}, 0
 }
-
-func (m *Machine) wantsIn(p *place) bool { return m.want && !p.stopped }
 
 // receivedWant: somebody misses a Commit. Its author answers at once, the others
 // by rank, as long as no Beacon shows that it has caught up.

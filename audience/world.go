@@ -17,10 +17,10 @@ type place struct {
 	foreign map[envelope.GroupID]*foreign // other groups of this audience, by their Beacons
 	moves   []time.Time                   // to another group or branch, the last ten minutes
 
-	reason  envelope.HelloReason // of the next Hello
-	known   envelope.GroupID     // and the group it names
-	epoch   uint64
-	stopped bool // the typed secret does not fit; nothing more until the person acts
+	reason envelope.HelloReason // of the next Hello
+	known  envelope.GroupID     // and the group it names
+	epoch  uint64
+	apart  apart // until we come anew, or the person acts
 
 	gatherAt time.Time // when the first Hello goes out
 	helloAt  time.Time // our last Hello here
@@ -85,6 +85,9 @@ func (m *Machine) setWorld(now time.Time, w World) {
 				delete(g.knocked, q)
 			}
 			delete(m.peers, s)
+			for _, p := range m.places {
+				p.apart.back(s)
+			}
 			delete(m.wants, s)
 			delete(m.requests, s)
 		}
@@ -156,7 +159,7 @@ func (m *Machine) enter(now time.Time, p *place) {
 	p.gatherAt = time.Time{}
 	p.entered, p.announce, p.voiced, p.helloAt, p.spoken = now, now, time.Time{}, time.Time{}, 0
 	p.asked = map[uint32]int{}
-	p.stopped, p.split, p.reason, p.known, p.epoch = false, false, envelope.HelloJoin, envelope.GroupID{}, 0
+	p.apart, p.split, p.reason, p.known, p.epoch = apart{}, false, envelope.HelloJoin, envelope.GroupID{}, 0
 	if p.group == nil {
 		p.stopJoining()
 	}
@@ -174,7 +177,7 @@ func (m *Machine) setWant(now time.Time, want bool) {
 	}
 	m.want = want
 	for _, p := range m.places {
-		p.stopped = false
+		p.apart = apart{}
 		if want {
 			continue
 		}

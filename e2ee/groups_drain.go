@@ -191,7 +191,10 @@ func (e *Groups) agreementNotice(n audience.Notice) {
 	case audience.NoticeTwoGroups:
 		text = "There are two groups here that do not come together."
 	case audience.NoticeSecret:
-		text = "The typed secret is not the one of the group here."
+		text = "Others here have a group with a secret that you do not have: you and they hear silence from each other."
+		if e.cfg.Secret != nil {
+			text = "Others here have a group without your secret: you and they hear silence from each other."
+		}
 		e.watching.otherSecret = true
 	case audience.NoticeLocked:
 		text = by + " opened the group again."

@@ -165,10 +165,10 @@ func (e *Groups) openDirect(now time.Time, in OpenDirect) {
 	e.aud.Handle(now, audience.OpenDirect{Token: in.Token, Sessions: in.Sessions})
 }
 
-// tryAgain: Hello stops at a secret that does not fit, until the user acts (§10.2).
+// tryAgain: who has no group here asks those again that a secret has kept us out of.
 func (e *Groups) tryAgain(now time.Time) {
 	w := &e.watching
-	if w.otherSecret && w.want {
+	if w.otherSecret && w.want && e.home.IsZero() {
 		w.otherSecret = false
 		e.aud.Handle(now, audience.Join{Want: false})
 		e.aud.Handle(now, audience.Join{Want: true})

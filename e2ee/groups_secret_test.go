@@ -60,6 +60,46 @@ func TestGroupsSecret(t *testing.T) {
 	}
 }
 
+// People with a secret and people without come into one channel: both speak protected,
+// and hear silence from the others, who is told once.
+func TestGroupsSecretBeside(t *testing.T) {
+	ours := e2ee.NewSecret()
+	for _, order := range [][]string{{"eve", "frank", "alice", "bob"}, {"alice", "bob", "eve", "frank"}, {"eve", "alice", "frank", "bob"}} {
+		t.Run(order[0]+order[1], func(t *testing.T) {
+			h := newHall(t, "E")
+			by := map[string]*guest{}
+			for _, name := range order {
+				secret := ""
+				if name == "alice" || name == "bob" {
+					secret = ours
+				}
+				by[name] = h.enter(h.withSecret(name, secret), 3)
+				h.run(4 * time.Second)
+			}
+			pairs := [][2]*guest{{by["alice"], by["bob"]}, {by["eve"], by["frank"]}}
+			h.until(2*time.Minute, "both pairs", func() bool { return together(pairs[0][0], pairs[0][1]) && together(pairs[1][0], pairs[1][1]) })
+			for i, pair := range pairs {
+				for _, g := range pairs[1-i] {
+					g.heard = nil
+				}
+				h.until(time.Minute, "ready", func() bool { return pair[0].State() == e2ee.StatePriv })
+				if err := pair[0].say("for my friend"); err != nil {
+					t.Fatal(err)
+				}
+				h.run(time.Second)
+				if len(pair[1].heard) == 0 {
+					t.Errorf("%s does not hear %s", pair[1].name, pair[0].name)
+				}
+				for _, g := range pairs[1-i] {
+					if len(g.heard) != 0 {
+						t.Errorf("%s hears %d frames of %s", g.name, len(g.heard), pair[0].name)
+					}
+				}
+			}
+		})
+	}
+}
+
 // What is remembered, and when the owner is told to write it: at first sight, and
 // after a second in Priv.
 func TestGroupsMemory(t *testing.T) {
