@@ -1,7 +1,9 @@
 // Package client is a Mumble client connection: TLS with a client certificate
 // and a server pin, the control channel, voice over UDP with a measured
 // fallback to the TCP tunnel and back, resync, true ping figures, a mirror of
-// channels and users, and end-to-end encryption when a secret is given.
+// channels and users, and end-to-end encryption: in automatic groups with everybody
+// in the channel who runs Sotto, with a typed secret alone, or with both
+// (Config.Policy, Secret, GroupSecret).
 //
 // There are three floors, each usable without the one above:
 //
