@@ -276,6 +276,7 @@ func TestForkEndsForWhoIsRemoved(t *testing.T) {
 		t.Fatal("it was over before")
 	}
 	all[0].handle(audience.SetLocked{})
+	carol.handle(audience.SetLocked{})
 	h.meddle = nil
 	h.until(3*time.Minute, "all together", func() bool { return together(all...) })
 	h.run(30 * time.Second)

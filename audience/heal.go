@@ -205,13 +205,13 @@ func (m *Machine) stillHere(g *group, session uint32) bool {
 // heaviestBranch is the other branch that most people are on: of equals the one
 // with the smaller digest at the latest epoch that it and we name. Both sides of a
 // fork find the same epoch, though their members do not remember equally much. In a
-// locked group only what our leaves have signed counts; nil: there is none.
+// locked group only what its members have signed counts; nil: there is none.
 func (g *group) heaviestBranch() *branch {
 	var list []*branch
 	own := g.history()
 	for _, s := range slices.Sorted(maps.Keys(g.heal.views)) {
 		v := g.heal.views[s]
-		if g.locked() && !g.alone() && !v.signed {
+		if g.locked() && !(v.signed && g.bySession(s) != nil) {
 			continue // or whoever a locked group keeps out could call its members over
 		}
 		i := slices.IndexFunc(list, func(b *branch) bool {

@@ -123,10 +123,8 @@ func (m *Machine) join(now time.Time, w *mls.Welcome, o *offer, from uint32) (*m
 		} else if ext.Session != from {
 			return errSigner
 		}
-		if old := lockedIn(o.place); old != nil {
-			if !old.knew(from, l.SignatureKey) {
-				return errSigner
-			}
+		if old := lockedIn(o.place); old != nil && !old.has(from, l.SignatureKey) {
+			return errSigner
 		}
 		return nil
 	}
@@ -175,12 +173,11 @@ func lockedIn(p *place) *group {
 // otherwise, also when the server has made us the last one.
 func (g *group) locked() bool { return g.ext.Flags&envelope.FlagLocked != 0 }
 
-// knew reports whether a session has had a leaf here with this key.
-func (g *group) knew(session uint32, key []byte) bool {
-	if l := g.bySession(session); l != nil && bytes.Equal(l.key, key) {
-		return true
-	}
-	return slices.ContainsFunc(g.former, func(f formerLeaf) bool { return f.session() == session && bytes.Equal(f.key, key) })
+// has reports whether a session has a leaf here with this key. Who had one does not
+// count: the lock may keep out just that person.
+func (g *group) has(session uint32, key []byte) bool {
+	l := g.bySession(session)
+	return l != nil && bytes.Equal(l.key, key)
 }
 
 // checkJoined holds a group that a Welcome leads into against §2.3, §2.4, §2.5 and
@@ -239,6 +236,7 @@ func (m *Machine) joined(now time.Time, mg *mls.Group, o *offer, from uint32) {
 	}
 	p, healed := o.place, o.place.forked
 	p.forked = false
+	wasLocked := p.group != nil && p.group.locked()
 	if old := p.group; old != nil {
 		healed = healed || old.heal.said
 		if old.id != gid {
@@ -256,6 +254,9 @@ func (m *Machine) joined(now time.Time, mg *mls.Group, o *offer, from uint32) {
 	p.reason, p.known, p.epoch = envelope.HelloJoin, envelope.GroupID{}, 0
 	g := m.install(now, mg, p, true)
 	m.shows(now, g, from)
+	if wasLocked != g.locked() {
+		m.emit(Notice{Code: NoticeLocked, Place: p.index, By: from, Locked: g.locked()})
+	}
 	if healed { // by going over; if somebody has another history still, that is said anew
 		m.emit(Notice{Code: NoticeHealed, Place: g.index()})
 	}
