@@ -37,7 +37,7 @@ func (m *Machine) openDirect(now time.Time, in OpenDirect) {
 		m.emit(DirectReady{Token: in.Token, Group: g.id})
 		return
 	}
-	if len(m.direct) >= maxReplies || m.countDirect() >= maxDirect {
+	if len(m.direct) >= maxReplies || !m.roomForDirect(now) {
 		m.emit(DirectFailed{Token: in.Token, Missing: to, Unasked: true})
 		return
 	}
@@ -94,6 +94,42 @@ func (m *Machine) countDirect() int {
 	return n
 }
 
+// roomForDirect reports whether there is room for one more direct group, or one that
+// was not used for a while could give way.
+func (m *Machine) roomForDirect(now time.Time) bool {
+	return m.countDirect() < maxDirect || m.idlest(now) != nil
+}
+
+// makeRoomForDirect leaves that one: else who opens many with us, and says nothing in
+// them, would keep others from us.
+func (m *Machine) makeRoomForDirect(now time.Time) {
+	if m.countDirect() < maxDirect {
+		return
+	}
+	if g := m.idlest(now); g != nil {
+		m.sayLeave(now, g)
+		m.drop(g, LostIdle, 0)
+	}
+}
+
+// idlest is the direct group that was not used for longest, nil if all were lately.
+func (m *Machine) idlest(now time.Time) (idlest *group) {
+	for _, g := range m.sortedGroups() {
+		if g.kind == envelope.AudienceDirect && now.Sub(g.usedAt) >= directSpare && (idlest == nil || g.usedAt.Before(idlest.usedAt)) {
+			idlest = g
+		}
+	}
+	return idlest
+}
+
+// declines says that we run Sotto to who asked for a KeyPackage and gets none: without
+// an answer we would seem to have none, and what is for us could leave in clear.
+func (m *Machine) declines(now time.Time, q *peer) {
+	if m.regime == RegimeEcho && q.declined.take(now) { // elsewhere only who has shown it is asked
+		m.sendPresence([]uint32{q.session})
+	}
+}
+
 // receivedRequest answers with a KeyPackage that may join this group only, one per
 // ten seconds and requester (§2.6).
 func (m *Machine) receivedRequest(now time.Time, q *peer, o envelope.Object) {
@@ -105,6 +141,7 @@ func (m *Machine) receivedRequest(now time.Time, q *peer, o envelope.Object) {
 	m.seesSotto(q)
 	if !m.supports(mls.CipherSuite(r.Suite)) || m.groups[r.Group] != nil {
 		m.stats.Unknown++
+		m.declines(now, q)
 		return
 	}
 	b := m.requests[q.session]
@@ -112,8 +149,9 @@ func (m *Machine) receivedRequest(now time.Time, q *peer, o envelope.Object) {
 		b = &bucket{rate: replyEvery, burst: 3}
 		m.requests[q.session] = b
 	}
-	if m.countDirect() >= maxDirect || !b.take(now) {
+	if !m.roomForDirect(now) || !b.take(now) {
 		m.stats.Limited++
+		m.declines(now, q)
 		return
 	}
 	m.limitReplies()
@@ -161,6 +199,7 @@ func (m *Machine) receivedReply(now time.Time, q *peer, body []byte) {
 		if s, ok := o.requests[r.Request]; !ok || s != q.session {
 			continue
 		}
+		m.seesSotto(q) // by the nonce of the request, whatever else is wrong with it
 		if _, again := o.replies[q.session]; again || !m.answered.take(now) {
 			m.stats.Limited++
 			return
@@ -180,7 +219,6 @@ func (m *Machine) receivedReply(now time.Time, q *peer, body []byte) {
 			m.stats.Attribution++
 			return
 		}
-		m.seesSotto(q)
 		o.replies[q.session] = sound
 		m.again = true
 		return
@@ -221,6 +259,7 @@ func (m *Machine) foundDirect(now time.Time, o *opening) {
 		fail()
 		return
 	}
+	m.makeRoomForDirect(now)
 	g := m.install(now, mg, nil, false)
 	var adds []mls.Proposal
 	for _, s := range o.sessions {

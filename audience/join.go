@@ -231,6 +231,7 @@ func (m *Machine) joined(now time.Time, mg *mls.Group, o *offer, from uint32) {
 	if o.place == nil {
 		m.offers = slices.DeleteFunc(m.offers, func(x *offer) bool { return x == o })
 		o.own.Wipe()
+		m.makeRoomForDirect(now)
 		m.shows(now, m.install(now, mg, nil, true), from)
 		return
 	}

@@ -70,6 +70,7 @@ const (
 	beaconDirect    = 60 * time.Second
 	directActive    = 2 * time.Minute
 	directIdle      = 10 * time.Minute
+	directSpare     = 30 * time.Second // then it gives way if there is no room
 	directAsk       = 2 * time.Second  // after the last request has left
 	directMost      = 20 * time.Second // after the first
 	weightWindow    = 25 * time.Second

@@ -511,3 +511,72 @@ func TestTextToManyAsksAll(t *testing.T) {
 		t.Errorf("said %q", got)
 	}
 }
+
+// Others keep bob busy with as many direct groups as he holds. Those that are not in use
+// give way; while all are, he says that he has Sotto and cannot, and so was not asked
+// in vain: nothing for him leaves in clear.
+func TestBusyIsNotInVain(t *testing.T) {
+	for name, use := range map[string]bool{"idle": false, "in use": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRelay(t, echoes)
+			r.channel(5, 0, "Other")
+			r.channel(6, 0, "Mallory's")
+			r.join("eve", 0, nil)
+			bob := r.join("bob", 5, grouped(t))
+			var busy []*person
+			for i := range 32 {
+				m := r.join(fmt.Sprintf("m%d", i), 6, grouped(t))
+				busy = append(busy, m)
+				m.SetTarget(r.now, whisperTo(bob))
+				r.carry()
+				r.run(2 * time.Second)
+			}
+			for _, m := range busy {
+				if !m.Whispers() {
+					t.Fatal("bob does not hold as many groups")
+				}
+			}
+			alice := r.join("alice", 0, preferring(t))
+			passes := func() {
+				if use {
+					for _, m := range busy {
+						if err := m.SendText(r.now, &mumblepb.TextMessage{Session: []uint32{bob.session}, Message: proto.String("hey")}); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				r.run(10 * time.Second)
+			}
+			for range 4 {
+				passes()
+			}
+			r.wantLeave(alice, e2ee.LeaveClear)
+			alice.out, bob.out = nil, nil
+			if err := alice.SendText(r.now, &mumblepb.TextMessage{Session: []uint32{bob.session}, Message: proto.String("for bob alone")}); err != nil {
+				t.Fatal(err)
+			}
+			alice.SetTarget(r.now, whisperTo(bob))
+			r.carry()
+			for range 3 {
+				passes()
+				if got := alice.LeaveFor(1); got == e2ee.LeaveClear {
+					t.Errorf("a whisper to bob leaves in clear")
+				}
+			}
+			for _, o := range alice.out {
+				if o, ok := o.(endpoint.ClearText); ok {
+					t.Errorf("in clear: %q", o.Message.GetMessage())
+				}
+			}
+			read := 0
+			for _, o := range bob.out {
+				if o, ok := o.(endpoint.TextIn); ok && o.Text.HTML == "for bob alone" {
+					read++
+				}
+			}
+			if failed := len(alice.failures()); use && (read != 0 || failed != 1) || !use && (read != 1 || failed != 0) {
+				t.Errorf("bob read it %d times, and alice was told %d times that he did not", read, failed)
+			}
+		})
+	}
+}
