@@ -34,6 +34,9 @@ type StockOptions struct {
 	// Continuous sends voice all the time. Otherwise the client sends when it
 	// hears something (voice activation).
 	Continuous bool
+	// Whisper is the channel, by its number, that the client whispers to while
+	// HoldWhisper keeps its shortcut pressed; 0: it has no shortcut.
+	Whisper uint32
 	// TCPOnly is the client's setting "force TCP mode".
 	TCPOnly bool
 	// Resolver is the name server the client asks; nil: the machine's.

@@ -112,6 +112,9 @@ func settings134(opts StockOptions) []byte {
 		transmit = 0
 	}
 	text := fmt.Appendf(nil, stockConf, transmit, opts.TCPOnly)
+	if opts.Whisper != 0 {
+		text = append(text, shortcuts134(opts.Whisper)...)
+	}
 	// Every kind of message to the log view and nowhere else (flag 1): the
 	// client's own chimes would spoil a measured silence. The settings file is
 	// indexed from 1, the kinds from 0 (src/mumble/Log.h has 25 to 40 of them).
@@ -132,7 +135,7 @@ func settings15(opts StockOptions) []byte {
 		transmit = "Continuous"
 	}
 	type group = map[string]any
-	text, err := json.Marshal(group{
+	settings := group{
 		"settings_version":         1,
 		"mumble_has_quit_normally": true,
 		"audio": group{
@@ -146,7 +149,11 @@ func settings15(opts StockOptions) []byte {
 			"quit_behavior": "AlwaysQuit", "send_usage_statistics": false, "disable_public_server_list": true,
 		},
 		"misc": group{"audio_wizard_has_been_shown": true, "viewed_server_ping_consent_message": true},
-	})
+	}
+	if opts.Whisper != 0 {
+		settings["shortcuts"] = shortcuts15(opts.Whisper)
+	}
+	text, err := json.Marshal(settings)
 	if err != nil {
 		panic(err) // constants
 	}
