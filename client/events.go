@@ -51,6 +51,7 @@ type (
 	Denied struct {
 		Type   mumblepb.PermissionDenied_DenyType
 		Reason string
+		Server bool // the words are the server's, not Sotto's
 	}
 	// GateChanged: what may leave has changed. Line is StateLine after it.
 	GateChanged struct {

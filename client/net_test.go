@@ -215,17 +215,17 @@ func TestNet(t *testing.T) {
 			a.hosts["[2001:db8::1]:64738"] = open
 		}, "[2001:db8::1]:64738", []string{"0s srv _mumble._tcp.h.", "0s tcp [2001:db8::1]:64738"}},
 		{"SRV", true, func(a *atlas) {
-			all(a, "a.h")
+			all(a, "a.h.")
 			a.srv = []*net.SRV{{Target: "a.h.", Port: 7}}
 			a.hosts["[2001:db8::1]:7"] = open
 		}, "[2001:db8::1]:7", []string{"0s srv _mumble._tcp.h.", "0s tcp [2001:db8::1]:7"}},
 		{"two targets, the first refuses", true, func(a *atlas) {
-			a.names["ip4 a.h"], a.names["ip4 b.h"] = []string{v4}, []string{w4}
+			a.names["ip4 a.h."], a.names["ip4 b.h."] = []string{v4}, []string{w4}
 			a.srv = []*net.SRV{{Target: "b.h.", Port: 8, Priority: 20}, {Target: "a.h.", Port: 7, Priority: 10}}
 			a.hosts["192.0.2.2:8"] = open
 		}, "192.0.2.2:8", []string{"0s srv _mumble._tcp.h.", "0s tcp 192.0.2.1:7", "0s tcp 192.0.2.2:8"}},
 		{"two targets, the first swallows", true, func(a *atlas) {
-			a.names["ip4 a.h"], a.names["ip4 b.h"] = []string{v4}, []string{w4}
+			a.names["ip4 a.h."], a.names["ip4 b.h."] = []string{v4}, []string{w4}
 			a.srv = []*net.SRV{{Target: "a.h.", Port: 7, Priority: 10}, {Target: "b.h.", Port: 8, Priority: 20}}
 			a.hosts["192.0.2.1:7"] = host{swallows: true}
 			a.hosts["192.0.2.2:8"] = open

@@ -76,7 +76,7 @@ func (c *Client) message(m proto.Message, self uint32) error {
 			From: m.GetActor(), Name: c.name(m.GetActor()), Scope: scope(m), HTML: m.GetMessage(),
 		})
 	case *mumblepb.PermissionDenied:
-		c.emit(Denied{m.GetType(), m.GetReason()})
+		c.emit(Denied{Type: m.GetType(), Reason: m.GetReason(), Server: true})
 	}
 	return nil
 }

@@ -29,6 +29,9 @@ func (n *Net) places(ctx context.Context, typed place) ([]place, error) {
 	var out []place
 	for _, r := range inOrder(records, rand.IntN) {
 		if host := strings.TrimSuffix(r.Target, "."); host != "" && r.Port != 0 && !isOnion(host) {
+			if net.ParseIP(host) == nil {
+				host += "." // a full name, about which no search list has a say
+			}
 			out = append(out, place{host, r.Port})
 		}
 	}

@@ -260,6 +260,10 @@ func (e *Endpoint) hears(session uint32) bool {
 // whether the server shows it here or not.
 func (e *Endpoint) Audience() (holders, others []string) {
 	hearers := e.mirror.Hearers()
+	var closure []uint32
+	if me, ok := e.mirror.Own(); ok {
+		closure = e.mirror.Closure(me.Channel)
+	}
 	if e.groups != nil {
 		for _, s := range unlisted(e.groups.Members(), hearers, e.mirror.Self()) {
 			holders = append(holders, e.mirror.Label(s)+" (not on the server's list)")
@@ -267,9 +271,9 @@ func (e *Endpoint) Audience() (holders, others []string) {
 	}
 	for _, s := range hearers {
 		if e.hears(s) {
-			holders = append(holders, e.mirror.Label(s)+e.mirror.Where(s))
+			holders = append(holders, e.mirror.Label(s)+e.mirror.Where(s, closure))
 		} else {
-			others = append(others, e.mirror.Label(s)+e.mirror.Where(s))
+			others = append(others, e.mirror.Label(s)+e.mirror.Where(s, closure))
 		}
 	}
 	return holders, others

@@ -65,6 +65,7 @@ func (e *Endpoint) world(now time.Time, own bool) {
 	}
 	hears := e.mirror.Hearers()
 	users := e.mirror.Users()
+	closure := e.mirror.Closure(me.Channel)
 	peers := make([]e2ee.Peer, 0, len(users))
 	for _, u := range users {
 		if u.Session == me.Session {
@@ -73,7 +74,7 @@ func (e *Endpoint) world(now time.Time, own bool) {
 		_, in := slices.BinarySearch(hears, u.Session)
 		peer := e2ee.Peer{Session: u.Session, Channel: u.Channel, Name: u.Name, Label: mirror.Label(u.Name), Hears: in}
 		if in {
-			peer.Where = e.mirror.Where(u.Session)
+			peer.Where = e.mirror.Where(u.Session, closure)
 		}
 		if e.groups != nil {
 			peer.CertHash, peer.Registered, peer.HasRegistered = u.Hash, u.UserID, u.Registered

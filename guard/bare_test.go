@@ -255,7 +255,7 @@ func (b *bare) login(server control.Version) {
 	hello := greeting(server)
 	b.server(hello[0])
 	b.s.up.SendMessage(b.s.versionUp())
-	b.s.up.SendMessage(authenticateUp(b.s.from.auth))
+	b.s.up.SendMessage(b.s.g.authenticateUp(b.s.from.auth))
 	b.server(hello[1:]...)
 	if b.mode != modeTyped {
 		return

@@ -48,10 +48,13 @@ func TestBrakeSparesWhispers(t *testing.T) {
 		}
 		h.whispersTo(1, true)
 		h.target = 0
-		before := h.arrived
-		h.talk(time.Second)
+		before, lines := h.arrived, h.lines
+		h.talk(5 * time.Second)
 		if n := h.arrived - before; n != 0 {
 			t.Errorf("%d packets of what she says arrive", n)
+		}
+		if n := h.lines - lines; n != 1 {
+			t.Errorf("she is told %d times that nobody hears her", n)
 		}
 
 		// Without the whisper she is held, and lifted again when there is one.

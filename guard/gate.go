@@ -73,6 +73,12 @@ func (s *session) held() bool {
 	return s.end.Leave() == e2ee.LeaveNothing && s.end.State() != e2ee.StateAlone && !s.end.Whispers()
 }
 
+// unmarked reports whether speech is held and the client does not know, for the sake of
+// its whispers.
+func (s *session) unmarked() bool {
+	return !s.braked && (s.end.State() == e2ee.StateHeld || s.end.State() == e2ee.StateAsked)
+}
+
 // brake tells the client whether it may speak: the server's word or ours.
 func (s *session) brake() {
 	held := s.held()

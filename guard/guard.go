@@ -53,6 +53,9 @@ type Config struct {
 	// AcceptClient is SHA-256 of the certificate of another Mumble client that
 	// this guard shall belong to from now on. Nil: none.
 	AcceptClient *[32]byte
+	// Name and Password are a login of the server that the person gave to us: the
+	// password goes with that name where the client gives none.
+	Name, Password string
 	// HideCertificate shows the server no certificate, whatever the client shows
 	// guard: who hides theirs in the client stays hidden.
 	HideCertificate bool

@@ -65,9 +65,12 @@ func (s *session) versionUp() *mumblepb.Version {
 
 // authenticateUp passes the login on. opus=false from a bot would flip the
 // whole server to another codec.
-func authenticateUp(a *mumblepb.Authenticate) *mumblepb.Authenticate {
+func (g *Guard) authenticateUp(a *mumblepb.Authenticate) *mumblepb.Authenticate {
 	up := proto.CloneOf(a)
 	up.Opus = proto.Bool(true)
+	if g.cfg.Password != "" && up.GetPassword() == "" && up.GetUsername() == g.cfg.Name {
+		up.Password = proto.String(g.cfg.Password)
+	}
 	control.DropUnknown(up)
 	return up
 }

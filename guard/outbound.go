@@ -40,8 +40,11 @@ func (s *session) outbound(now time.Time, plain []byte) {
 	switch s.end.LeaveFor(p.Target) {
 	case e2ee.LeaveNothing:
 		s.voiceStats.Held++
-		if p.Target != 0 && s.end.Groups() != nil {
+		switch {
+		case p.Target != 0 && s.end.Groups() != nil:
 			s.protect(now, p) // which says why the whisper is not sent
+		case s.unmarked():
+			s.sayRarely(now, "held", true, "your voice is held: nobody hears what you say, but whispers leave")
 		}
 	case e2ee.LeaveClear:
 		s.clear(p)

@@ -147,7 +147,7 @@ func (s *session) login(ctx context.Context) error {
 		s.up.SendMessage(v)
 	}
 	s.tokens = s.from.auth.GetTokens()
-	s.up.SendMessage(authenticateUp(s.from.auth))
+	s.up.SendMessage(s.g.authenticateUp(s.from.auth))
 	return nil
 }
 

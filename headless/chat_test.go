@@ -83,6 +83,7 @@ func TestDescribe(t *testing.T) {
 		{client.Roster{Home: true, Members: []string{"jürgen_2", "bob, carol"}}, "* in the encrypted group: jürgen_2, “bob, carol”"},
 		{client.Notice{Notice: e2ee.Notice{Text: "one " + bad}}, "* one [2J x"},
 		{client.Denied{Reason: bad}, "* [2J x"},
+		{client.Denied{Reason: bad, Server: true}, "* [server] [2J x"},
 		{client.Denied{Type: mumblepb.PermissionDenied_TextTooLong}, "* the server refused it (TextTooLong)"},
 		{client.OtherSecret{OtherSecret: e2ee.OtherSecret{Name: bad}}, "* “[2Jx” uses another secret and cannot hear you."},
 		{client.Disconnected{Err: io.EOF, Retry: 1234 * ms}, "* connection lost (EOF); trying again in 1.2s"},
@@ -246,7 +247,7 @@ func TestChat(t *testing.T) {
 			if err := <-one.done; !errors.Is(err, headless.ErrUnsent) {
 				t.Error(err)
 			}
-			if want := []string{"* " + s.deny}; !slices.Equal(one.seen, want) {
+			if want := []string{"* [server] " + s.deny}; !slices.Equal(one.seen, want) {
 				t.Errorf("saw %q, want %q", one.seen, want)
 			}
 		})

@@ -108,6 +108,9 @@ func Describe(ev client.Event) string {
 		if ev.Reason == "" {
 			return fmt.Sprintf("* the server refused it (%v)", ev.Type)
 		}
+		if ev.Server {
+			return "* [server] " + Printable(ev.Reason)
+		}
 		return "* " + Printable(ev.Reason)
 	case client.Question:
 		return "* " + Printable(ev.Text)

@@ -118,13 +118,11 @@ func ParseLink(s string) (Link, error) {
 	return l, nil
 }
 
-// String writes the URL; every part is escaped.
+// String writes the URL; every part is escaped. It leaves the password out: what a
+// program is started with other users can see.
 func (l Link) String() string {
 	u := url.URL{Scheme: "mumble", Host: net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port))), Path: "/" + strings.Trim(l.Channel, "/")}
-	switch {
-	case l.Name != "" && l.Password != "":
-		u.User = url.UserPassword(l.Name, l.Password)
-	case l.Name != "":
+	if l.Name != "" {
 		u.User = url.User(l.Name)
 	}
 	u.RawQuery = "version=1.2.0"

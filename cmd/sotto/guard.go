@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -301,7 +302,7 @@ func validHost(host string) bool {
 		return true
 	}
 	for _, c := range host {
-		if c <= ' ' || c == '/' || c == ':' || c == '@' || c == '[' || c == ']' || c == 0x7F {
+		if c == ' ' || c == '/' || c == ':' || c == '@' || c == '[' || c == ']' || !unicode.IsPrint(c) {
 			return false
 		}
 	}

@@ -91,7 +91,7 @@ func (f *openFlags) words() []string {
 func (a *app) openClient(ctx context.Context, o *order, p *post, g *guard.Guard, at string, out *reporter) (wait func()) {
 	f := o.flags.open
 	link := stockclient.Link{
-		Name: f.name, Password: f.password, Host: at, Port: g.Port(), Channel: f.channel, Title: cmp.Or(f.title, p.target) + " (Sotto)",
+		Name: f.name, Host: at, Port: g.Port(), Channel: f.channel, Title: cmp.Or(f.title, p.target) + " (Sotto)",
 	}
 	tell := func(code, text string) {
 		e := events.Event{Event: "notice", Code: code, Text: text}

@@ -54,7 +54,9 @@ func (p *post) reporter(a *app, o *order) *reporter {
 		if !p.alone || e.Event == "listening" {
 			e.Target = p.target
 		}
-		if text := notification(e); text != "" && !o.flags.json { // a program that reads events shows its own
+		// A program that reads events shows its own. Who did not have Mumble opened may
+		// not use it just now.
+		if text := notification(e); text != "" && !o.flags.json && (o.flags.open.open || e.Event == "elsewhere") {
 			go a.notify(text)
 		}
 		return e, p.says(line)
@@ -143,6 +145,7 @@ func (p *post) config(a *app, o *order, server *keystore.Server, out *reporter) 
 			}
 			out.event(e, a.describe(e, o.flags, p.target))
 		},
+		Name: o.flags.open.name, Password: o.flags.open.password,
 		Accept: o.accept, AcceptClient: o.client,
 	}
 }

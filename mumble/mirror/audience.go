@@ -121,8 +121,9 @@ func (m *Mirror) child(parent uint32, name string) (uint32, bool) {
 
 // Where says of somebody who hears the own speech from elsewhere how that comes: a
 // linked channel, or a listener. It is "" for who is in the own channel, else begins
-// with a blank, to stand behind a Label.
-func (m *Mirror) Where(session uint32) string {
+// with a blank, to stand behind a Label. closure is that of the own channel, which is
+// dear to find for each of many.
+func (m *Mirror) Where(session uint32, closure []uint32) string {
 	me, known := m.users[m.self]
 	u, there := m.users[session]
 	if !known || !there || u.Channel == me.Channel {
@@ -132,7 +133,7 @@ func (m *Mirror) Where(session uint32) string {
 	if c, ok := m.channels[u.Channel]; ok {
 		place = Label(c.Name)
 	}
-	if slices.Contains(m.Closure(me.Channel), u.Channel) {
+	if _, linked := slices.BinarySearch(closure, u.Channel); linked {
 		return " (in " + place + ")"
 	}
 	return " (listens from " + place + ")"

@@ -2,6 +2,7 @@ package mirror_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -121,18 +122,29 @@ func TestHearers(t *testing.T) {
 	}
 }
 
+// What a name holds cannot end its quotation to the eye.
+func TestLabelQuotes(t *testing.T) {
+	for _, name := range []string{"x”). All are checked. (in “y", "x❞). All are checked. (in ❝y", "x〞 “ ” ‟ ″ ＂ 🙶 y"} {
+		got := []rune(mirror.Label(name))
+		inner := string(got[1 : len(got)-1])
+		if got[0] != '“' || got[len(got)-1] != '”' || strings.ContainsAny(inner, "“”„‟″❝❞〝〞＂🙶🙷") {
+			t.Errorf("%s", string(got))
+		}
+	}
+}
+
 func TestWhere(t *testing.T) {
 	m := house(t)
 	apply(t, m, &mumblepb.ChannelState{ChannelId: proto.Uint32(2), LinksAdd: []uint32{77}}, user(20, 77, "ghost"), user(21, 2, "near"))
 	for session, want := range map[uint32]string{
 		10: "", 21: "", 11: " (in “Blue”)", 12: " (in “Green”)", 13: " (listens from “Attic”)", 20: " (in “channel 77”)", 99: "",
 	} {
-		if got := m.Where(session); got != want {
+		if got := m.Where(session, m.Closure(2)); got != want {
 			t.Errorf("%d is%s, want%s", session, got, want)
 		}
 	}
 	apply(t, m, &mumblepb.UserRemove{Session: proto.Uint32(10)})
-	if got := m.Where(11); got != "" {
+	if got := m.Where(11, nil); got != "" {
 		t.Errorf("without a place of one's own somebody is%s", got)
 	}
 }

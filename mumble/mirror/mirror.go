@@ -165,6 +165,9 @@ func (m *Mirror) Name(session uint32) string {
 // name is the server's word, and could be a sentence of its own.
 func (m *Mirror) Label(session uint32) string { return Label(m.Name(session)) }
 
+// quotes are those that people would take for the ones of a Label.
+const quotes = "\u201c\u201d\u201e\u201f\u2033\u2036\u275d\u275e\u2760\u301d\u301e\u301f\uff02\u02ba\u02dd\u02ee\u05f4\u1cd3\U0001f676\U0001f677\U0001f678"
+
 // Label quotes a name as Mirror.Label does.
 func Label(name string) string {
 	const most = 40
@@ -172,7 +175,7 @@ func Label(name string) string {
 	b.WriteString("\u201c")
 	n := 0
 	for _, r := range name {
-		if unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) || r == '\u201c' || r == '\u201d' || r == utf8.RuneError {
+		if unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) || strings.ContainsRune(quotes, r) || r == utf8.RuneError {
 			continue
 		}
 		if n++; n > most {
