@@ -114,7 +114,8 @@ func (e *Endpoint) openDirect(now time.Time, sessions []uint32, d direct) uint64
 	return token
 }
 
-// withoutSotto words who of the sessions has not shown that it runs Sotto.
+// withoutSotto words who of the sessions has not shown that it runs Sotto, to us at
+// least: where nobody can be asked, people learn it in a channel that they share.
 func (e *Endpoint) withoutSotto(sessions []uint32) string {
 	var names []string
 	for _, s := range sessions {
@@ -122,15 +123,20 @@ func (e *Endpoint) withoutSotto(sessions []uint32) string {
 			names = append(names, e.mirror.Label(s))
 		}
 	}
+	has, have := " has no Sotto", " have no Sotto"
+	if e.carrier.Regime() != carrier.RegimeEcho {
+		const meet = " not shown Sotto yet; on this server you first have to meet in a channel"
+		has, have = " has"+meet, " have"+meet
+	}
 	switch {
 	case len(names) == 0:
 		return "no keys could be agreed on"
 	case len(names) == 1:
-		return names[0] + " has no Sotto"
+		return names[0] + has
 	case len(names) > 3:
 		names = append(names[:3:3], "others")
 	}
-	return strings.Join(names, ", ") + " have no Sotto"
+	return strings.Join(names, ", ") + have
 }
 
 // sendInGroup encrypts a text to the group of the own channel, or to a direct

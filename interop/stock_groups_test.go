@@ -63,7 +63,11 @@ func stockGroups(t *testing.T, kind peers.ServerKind) {
 	reads(t, "bob", bob, "alice: hello bob from the old client", "Connected through Sotto on this computer.")
 	bob.SendChat("hello alice from the new one")
 	reads(t, "alice", alice, "bob: hello alice from the new one", "Connected through Sotto on this computer.")
-	readsNot(t, "eve", eve, "hello bob", "hello alice")
+	alice.SendChat("/sotto status")
+	reads(t, "alice", alice, "Certificate of the server: ")
+	bob.SendChat("/Sotto status")
+	reads(t, "bob", bob, "Certificate of the server: ")
+	readsNot(t, "eve", eve, "hello bob", "hello alice", "otto status")
 	for _, words := range []string{"from the old client", "from the new one"} {
 		if hits := tap.Contains([]byte(words)); len(hits) != 0 {
 			t.Errorf("%q passed the tap: %v", words, hits)
