@@ -2,6 +2,7 @@ package audience
 
 import (
 	"slices"
+	"time"
 
 	"github.com/sotto-voip/sotto/envelope"
 )
@@ -13,6 +14,7 @@ import (
 type apart struct {
 	groups   map[envelope.GroupID]bool
 	sessions map[uint32]envelope.GroupID // their members; zero: a group that no Beacon named yet
+	since    time.Time                   // the first was noted
 	said     bool                        // NoticeSecret
 }
 
@@ -27,13 +29,18 @@ func (a *apart) of(sessions []uint32) []uint32 {
 	})
 }
 
-// note takes in a Welcome that did not fit, of a session and, if it is known, a group.
-func (a *apart) note(p *place, session uint32, id envelope.GroupID) {
+// note takes in a Welcome that did not fit, of a session. Which group it was for counts
+// only if the session beacons for no other: it could name one that others are in.
+func (a *apart) note(now time.Time, p *place, session uint32, id envelope.GroupID) {
 	if a.groups == nil {
 		a.groups, a.sessions = map[envelope.GroupID]bool{}, map[uint32]envelope.GroupID{}
+		a.since = now
+	}
+	if f := p.foreign[id]; f != nil && !f.speaks(session) {
+		id = envelope.GroupID{}
 	}
 	for other, f := range p.foreign {
-		if _, speaks := f.sessions[session]; speaks && id.IsZero() {
+		if f.speaks(session) {
 			id = other
 		}
 	}
@@ -61,6 +68,13 @@ func (a *apart) beacon(session uint32, id envelope.GroupID) {
 	case away:
 		delete(a.sessions, session) // it has gone over
 	}
+}
+
+// over reports whether all of them are to be asked once more, which is after a while if
+// we have come into no group here: a Welcome can be made up, by who wants us to pass by
+// those who have our secret.
+func (a *apart) over(m *Machine, now time.Time) bool {
+	return a.groups != nil && m.reached(now, a.since.Add(apartLife))
 }
 
 // back: a session wants into a group, is in ours, or has left the server.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sotto-voip/sotto/audience"
+	"github.com/sotto-voip/sotto/envelope"
 	"github.com/sotto-voip/sotto/mls"
 )
 
@@ -71,7 +72,11 @@ func apartFrom(t *testing.T, seed uint64, regime audience.Regime, kinds []string
 			t.Errorf("seed %d: %d is told %d times of another secret", seed, p.session, n)
 		}
 	}
+	hellos := h.sent[envelope.KindHello]
 	h.run(5 * time.Minute) // no own Update is due yet
+	if n := h.sent[envelope.KindHello] - hellos; n != 0 {
+		t.Errorf("seed %d: %d Hellos of people who have a group", seed, n)
+	}
 	for _, p := range all {
 		if e, _ := p.home(); e.Epoch != before[p] {
 			t.Errorf("seed %d: %d is in epoch %d after %d, though nobody came or went", seed, p.session, e.Epoch, before[p])
@@ -80,4 +85,91 @@ func apartFrom(t *testing.T, seed uint64, regime audience.Regime, kinds []string
 	if !settled() {
 		t.Errorf("seed %d: not together at the end\n%s", seed, h.state())
 	}
+}
+
+// Who has the secret alone asks the others again, once in five minutes.
+func TestApartAsksAgain(t *testing.T) {
+	h := newHall(t, 780, audience.RegimeEcho, mls.InsecureSuite(t))
+	h.arrive(3)
+	h.arrive(3)
+	h.run(time.Minute)
+	alice := h.newPerson(3)
+	alice.secrets = [][]byte{[]byte("ours")}
+	h.connect(alice)
+	h.run(time.Minute)
+	hellos := h.sent[envelope.KindHello]
+	h.run(10 * time.Minute)
+	if n := h.sent[envelope.KindHello] - hellos; n < 2 || n > 6 {
+		t.Errorf("%d Hellos in ten minutes", n)
+	}
+	if _, in := alice.home(); in || alice.count(audience.NoticeSecret) != 1 {
+		t.Errorf("in a group: %v, told %d times", in, alice.count(audience.NoticeSecret))
+	}
+}
+
+// Somebody without the secret answers a newcomer in the name of the group that has it.
+// That keeps the newcomer out for a while at most.
+func TestApartMadeUp(t *testing.T) {
+	h := newHall(t, 790, audience.RegimeEcho, mls.InsecureSuite(t))
+	ours := func() *person {
+		p := h.newPerson(3)
+		p.secrets = [][]byte{[]byte("ours")}
+		h.connect(p)
+		return p
+	}
+	bob, carol := ours(), ours()
+	h.until(time.Minute, "together", func() bool { return together(bob, carol) })
+	mallory := h.arrive(3)
+	h.run(2 * time.Minute)
+	mallory.up = false // by hand from now on
+	group, _ := bob.home()
+	var hello envelope.Object
+	var alice *person
+	h.meddle = func(from, to uint32, o envelope.Object) []time.Duration {
+		if alice == nil || from != alice.session && to != alice.session || from == to {
+			return []time.Duration{h.delay()}
+		}
+		if from == alice.session && to == mallory.session && o.Kind == envelope.KindHello {
+			hello = o
+		}
+		return nil // the server helps her: alice sees nobody else
+	}
+	alice = ours()
+	presence := envelope.Presence{MaxVersion: 1, Suites: []uint16{uint16(h.suites[0])}, Wish: envelope.WishProtect}
+	alice.handle(audience.Received{From: mallory.session, Object: envelope.Object{Kind: envelope.KindPresence, Body: presence.Append(nil)}})
+	h.until(30*time.Second, "her Hello", func() bool { return hello.Kind != 0 })
+	x, err := envelope.ParseHello(hello.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kp, err := mls.ParseKeyPackage(x.KeyPackage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	profile, err := mallory.m.Profile(h.suites[0], envelope.SottoLeaf{Server: server, Session: mallory.session, Audience: envelope.AudienceChannel, Channel: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ext := envelope.SottoGroup{Audience: envelope.AudienceChannel, Anchor: 3, Server: server} // needs no secret
+	required := mls.RequiredCapabilities{Extensions: []mls.ExtensionType{0xF510, 0xF511}, Credentials: []mls.CredentialType{mls.CredentialBasic}}
+	g, err := mls.NewGroup(lenient, mls.GroupOptions{
+		CipherSuite: h.suites[0], ID: group.Group[:], Profile: profile, Lifetime: audience.NewLifetime(h.now),
+		Extensions: []mls.Extension{required.Extension(), {Type: 0xF511, Data: ext.Append(nil)}},
+	}, h.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := g.Commit(mls.CommitOptions{Proposals: []mls.Proposal{mls.Add{KeyPackage: kp}}}, h.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice.handle(audience.Received{From: mallory.session, Object: envelope.Object{Kind: envelope.KindWelcome, Body: (&mls.Message{Welcome: c.Welcomes()[0]}).Marshal()}})
+	if alice.count(audience.NoticeSecret) != 1 {
+		t.Error("alice is not told of it")
+	}
+	if _, in := alice.home(); in {
+		t.Fatal("alice went where her secret is not wanted")
+	}
+	h.meddle = nil
+	t.Log(h.until(7*time.Minute, "with those who have it", func() bool { return together(alice, bob, carol) }))
 }

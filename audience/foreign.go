@@ -51,6 +51,8 @@ func (f *foreign) speakers(p *place) []uint32 {
 	return out
 }
 
+func (f *foreign) speaks(session uint32) bool { _, ok := f.sessions[session]; return ok }
+
 // forgets reports whether nobody here speaks for the group.
 func (f *foreign) forgets(p *place) bool { return f.weight(p) == 0 }
 

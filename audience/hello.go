@@ -95,6 +95,9 @@ func (m *Machine) runJoining(now time.Time, p *place) {
 	if !m.want || p.group != nil && p.joining == nil {
 		return
 	}
+	if p.group == nil && p.apart.over(m, now) {
+		p.apart = apart{said: p.apart.said}
+	}
 	to := p.apart.of(m.sottos(p))
 	if len(to) == 0 && p.group == nil {
 		p.stopJoining() // nobody is here to hear it

@@ -84,7 +84,7 @@ func (m *Machine) keptOut(now time.Time, p *place, from uint32, why error) {
 	if errors.As(why, &secret) {
 		id = secret.group
 	}
-	p.apart.note(p, from, id)
+	p.apart.note(now, p, from, id)
 	if !p.apart.said {
 		p.apart.said = true
 		m.emit(Notice{Code: NoticeSecret, Place: p.index})

@@ -71,6 +71,7 @@ const (
 	directActive    = 2 * time.Minute
 	directIdle      = 10 * time.Minute
 	directSpare     = 30 * time.Second // then it gives way if there is no room
+	apartLife       = 5 * time.Minute  // then who has no group asks again
 	directAsk       = 2 * time.Second  // after the last request has left
 	directMost      = 20 * time.Second // after the first
 	weightWindow    = 25 * time.Second
