@@ -95,8 +95,8 @@ func (s *stage) refuse(cert *tls.Certificate, user, password string, with mumble
 	until[*mumblepb.Authenticate](server)
 	server.send(&mumblepb.Reject{Type: with.Enum(), Reason: proto.String(reason)})
 	r, _ := until[*mumblepb.Reject](client)
-	server.conn.Close(0)
-	client.ended()
+	client.ended() // whether or not the server closes the connection
+	server.ended()
 	return r
 }
 

@@ -61,6 +61,10 @@ type session struct {
 // errClientGone ends a session because the stock client left.
 var errClientGone = errors.New("guard: the client left")
 
+// errRejected ends a session that the server has refused, whether or not it closes the
+// connection.
+var errRejected = errors.New("guard: the server refused the login")
+
 // serve runs one session to its end and returns the arrival that replaces it,
 // if any.
 func (g *Guard) serve(ctx context.Context, a *arrival) *arrival {
@@ -196,6 +200,9 @@ func (s *session) loop(ctx context.Context) (*arrival, error) {
 			now := time.Now()
 			s.rouse(now, due)
 			err = s.tick(now)
+		}
+		if err == nil && s.rejected && !s.synced {
+			err = errRejected // as servers end it
 		}
 		if err != nil {
 			return nil, err
