@@ -439,7 +439,7 @@ func TestEventOmits(t *testing.T) {
 func BenchmarkPublish(b *testing.B) {
 	f, err := events.Serve(filepath.Join(b.TempDir(), "s"))
 	if err != nil {
-		b.Skipf("no unix sockets here: %v", err)
+		b.Fatal(err)
 	}
 	defer f.Close()
 	e := events.Event{Event: "gate", State: "Typed", Was: "Find", Leave: "ciphertext", Reason: "bob holds the secret"}

@@ -19,6 +19,9 @@ func tool(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
+		if os.Getenv("SOTTO_INTEROP") == "require" {
+			t.Fatalf("%s is not installed, and SOTTO_INTEROP=require", name)
+		}
 		t.Skipf("%s is not installed (package opus-tools)", name)
 	}
 	out, err := exec.Command(path, args...).CombinedOutput()

@@ -282,7 +282,7 @@ func TestRace(t *testing.T) {
 func TestRaceOfProcesses(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
-		t.Skip("no path of the test binary: " + err.Error())
+		t.Fatal(err)
 	}
 	dir := stateDir(t)
 	const n = 6

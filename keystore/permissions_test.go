@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +22,7 @@ import (
 func TestUmask(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
-		t.Skip("no path of the test binary: " + err.Error())
+		t.Fatal(err)
 	}
 	for _, mask := range []string{"000", "022", "077", "777"} {
 		dir := filepath.Join(t.TempDir(), "sotto") // its parent exists: nobody can make one under 777
@@ -291,8 +292,9 @@ func TestTornWrite(t *testing.T) {
 
 // TestFailedWrite: a write that fails leaves the old file and no rubbish.
 func TestFailedWrite(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("no directory is read-only for the superuser")
+	if os.Geteuid() == 0 { // for whom no directory is read-only
+		asNobody(t)
+		return
 	}
 	dir := stateDir(t)
 	s := open(t, dir)
@@ -310,5 +312,33 @@ func TestFailedWrite(t *testing.T) {
 	}
 	if err := v.CheckPin([]byte("c")); err != nil {
 		t.Errorf("reading: %v", err)
+	}
+}
+
+// asNobody runs the calling test once more, in a process of a user without rights.
+func asNobody(t *testing.T) {
+	t.Helper()
+	const nobody = 65534
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Where everybody can run it, with a directory for its files.
+	dir, err := os.MkdirTemp("", "sotto-nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	copied, temp := filepath.Join(dir, "test"), filepath.Join(dir, "temp")
+	b, err := os.ReadFile(exe)
+	if err = errors.Join(err, os.Chmod(dir, 0o755), os.WriteFile(copied, b, 0o755), os.Mkdir(temp, 0o700), os.Chown(temp, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(copied, "-test.run", "^"+t.Name()+"$", "-test.v")
+	cmd.Dir, cmd.Env = temp, append(os.Environ(), "TMPDIR="+temp, "HOME="+temp)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("as nobody: %v\n%s", err, out)
 	}
 }

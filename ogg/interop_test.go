@@ -22,6 +22,9 @@ func tool(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
+		if os.Getenv("SOTTO_INTEROP") == "require" {
+			t.Fatalf("%s is not installed, and SOTTO_INTEROP=require", name)
+		}
 		t.Skipf("%s is not installed (package opus-tools)", name)
 	}
 	cmd := exec.Command(path, args...)
