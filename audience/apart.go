@@ -46,7 +46,7 @@ func (a *apart) note(now time.Time, p *place, session uint32, id envelope.GroupI
 	}
 	a.put(session, id)
 	if f := p.foreign[id]; f != nil {
-		for s := range f.sessions {
+		for _, s := range f.speakers(p) { // not who has gone: a number may be somebody else's soon
 			a.put(s, id)
 		}
 	}

@@ -164,7 +164,7 @@ const (
 	NoticeNoCommit  = "no-commit"  // our Commits do not get through
 	NoticeNoRefresh = "no-refresh" // our own keys cannot be renewed
 	NoticeTwoGroups = "two-groups" // the audience stays split
-	NoticeSecret    = "secret"     // the typed secret does not fit
+	NoticeSecret    = "secret"     // a typed secret keeps us out of a group here
 	NoticeLocked    = "locked"     // the group was locked or opened
 	NoticeNotAdded  = "not-added"  // somebody wants in and may not
 )
