@@ -58,7 +58,7 @@ func apartFrom(t *testing.T, seed uint64, regime audience.Regime, kinds []string
 		}
 		return true
 	}
-	took := h.until(4*time.Minute, "those of a kind together, and nobody else", settled)
+	took := h.until(8*time.Minute, "those of a kind together, and nobody else", settled)
 	t.Logf("seed %d: after %v", seed, took)
 	h.run(2 * time.Minute) // who was added in vain is removed
 	if !settled() {

@@ -69,7 +69,7 @@ func (m *Machine) sendBeacon(now time.Time, g *group, to []uint32) {
 	if b.Signature, err = m.sign(g.suite, identity.LabelBeacon, b.SignedContent()); err != nil {
 		return
 	}
-	m.send(to, envelope.Object{Kind: envelope.KindBeacon, Body: b.Append(nil)}, PriorityBeacon, false, sent{})
+	m.tell(&g.beacon, to, envelope.Object{Kind: envelope.KindBeacon, Body: b.Append(nil)}, PriorityBeacon)
 }
 
 // receivedBeacon: somebody says which epoch of which group it is in.
@@ -164,6 +164,9 @@ func (m *Machine) compare(now time.Time, g *group, l *leaf) {
 		return
 	}
 	m.agrees(now, g, l)
+	if v.epoch >= l.since {
+		m.isIn(now, g, l)
+	}
 	switch {
 	case v.epoch > g.epoch():
 		m.fallBehind(now, g, l.session())
@@ -174,7 +177,10 @@ func (m *Machine) compare(now time.Time, g *group, l *leaf) {
 			q.forget(g.place, l.ext.Role) // it is in, whatever it asked for before
 		}
 	default:
-		if l.behindAt.IsZero() {
+		switch lags := m.lags(now, g, v); {
+		case !lags:
+			l.behindAt = time.Time{}
+		case l.behindAt.IsZero():
 			l.behindAt = now
 		}
 	}
@@ -186,9 +192,15 @@ func (m *Machine) hear(now time.Time, g *group, l *leaf) {
 	if now.After(l.heard) {
 		l.heard = now
 	}
+	m.isIn(now, g, l)
+}
+
+// isIn: a member has got its Welcome. What it asked for before, and may have asked for
+// again until then, is done.
+func (m *Machine) isIn(now time.Time, g *group, l *leaf) {
 	if q := m.peers[l.session()]; q != nil && g.place != nil && !l.leaving {
 		if w := q.wish(now, g.place, l.ext.Role); w != nil && w.Reason == envelope.HelloJoin {
-			q.forget(g.place, l.ext.Role) // it is in, and what it asked for before is done
+			q.forget(g.place, l.ext.Role)
 		}
 	}
 }

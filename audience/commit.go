@@ -158,7 +158,7 @@ func (m *Machine) runCommit(now time.Time, g *group) {
 
 // turn is when we are to commit.
 func (m *Machine) turn(now time.Time, g *group, n needs) time.Time {
-	rank := time.Duration(m.rank(now, g)) * m.rankPause()
+	rank := time.Duration(m.turnRank(now, g)) * m.rankPause()
 	var at time.Time
 	earliest := func(t time.Time) {
 		if at.IsZero() || t.Before(at) {
@@ -409,8 +409,7 @@ func (m *Machine) discard(g *group) {
 	g.pending = nil
 	w.staged.Discard()
 	if w.token != 0 {
-		delete(m.tokens, w.token)
-		m.emit(Cancel{w.token})
+		m.cancel(w.token)
 	}
 }
 

@@ -51,6 +51,7 @@ type group struct {
 	delayed time.Time // when one that was too many is processed
 
 	beaconAt  time.Time
+	beacon    news
 	answers   []wanted
 	want      *behind
 	strangers time.Time // no stranger's word for a later epoch counts before then
@@ -70,6 +71,7 @@ type leaf struct {
 	who      Who
 	key      []byte
 	added    time.Time
+	since    uint64    // first epoch with it, as far as we know
 	assumed  time.Time // when we joined and found it there: counts for ranks only
 	alive    time.Time // last sign of life, in whatever branch; zero: none yet
 	heard    time.Time // last proof of a current epoch; zero: none yet
@@ -129,6 +131,7 @@ type logged struct {
 	object envelope.Object
 	ref    envelope.Ref
 	author uint32 // session
+	at     time.Time
 }
 
 func (g *group) epoch() uint64 { return g.mls.Epoch() }
@@ -236,7 +239,7 @@ func (m *Machine) readLeaves(now time.Time, g *group) {
 			g.leaves[i] = l
 			continue
 		}
-		l := &leaf{index: i, key: member.Leaf.SignatureKey, added: now, seq: -1}
+		l := &leaf{index: i, key: member.Leaf.SignatureKey, added: now, since: g.epoch(), seq: -1}
 		for _, f := range g.former {
 			if f.index == i && bytes.Equal(f.key, l.key) {
 				l.seq = max(l.seq, f.seq) // the same leaf again: its old Beacons stay old

@@ -248,6 +248,21 @@ func (b *branch) parting(own *view) {
 	}
 }
 
+// lags reports whether a Beacon of an earlier epoch says that its sender has not followed.
+// Where each object is a text it may have waited for seconds, and the next one is half a
+// minute away: one that came soon after the Commit says nothing.
+func (m *Machine) lags(now time.Time, g *group, v *view) bool {
+	if m.regime != RegimeNoEcho {
+		return true
+	}
+	for _, c := range g.log {
+		if c.epoch == v.epoch {
+			return now.Sub(c.at) >= beaconLag
+		}
+	}
+	return true
+}
+
 // runBehind sends a Commit again to members that have not followed it for 3 s: its
 // author, or rank 0.
 func (m *Machine) runBehind(now time.Time, g *group) {
@@ -258,6 +273,9 @@ func (m *Machine) runBehind(now time.Time, g *group) {
 		at := latest(l.behindAt, g.epochAt).Add(behindPatience)
 		if !l.resent.IsZero() {
 			at = latest(at, l.resent.Add(behindPatience))
+			if m.regime == RegimeNoEcho && !l.resent.Before(l.beacon.at) {
+				continue // the next Beacon says whether that was enough
+			}
 		}
 		if !m.reached(now, at) {
 			continue

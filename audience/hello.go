@@ -167,7 +167,7 @@ func (m *Machine) sayHello(now time.Time, p *place, reason envelope.HelloReason,
 	}
 	if f := p.heaviest(now); f != nil && p.group == nil && toAll {
 		// One group is asked, not all: two that add us would each count on us.
-		to = f.speakers(p)
+		to = m.asked(p, f, to)
 		f.asked(now)
 	}
 	tries, placed := 0, time.Time{}
@@ -200,6 +200,26 @@ func (m *Machine) sayHello(now time.Time, p *place, reason envelope.HelloReason,
 		m.emit(Expect{From: s, Kind: envelope.KindWelcome})
 	}
 	m.again = true
+}
+
+// asked are those of to who are asked to add us to a group: its members, as far as they
+// have shown themselves. Where Beacons are rare that is hardly anybody, and whose turn it
+// is may not be among them: there also those who speak for no other.
+func (m *Machine) asked(p *place, f *foreign, to []uint32) []uint32 {
+	if m.regime != RegimeNoEcho {
+		return f.speakers(p)
+	}
+	return slices.DeleteFunc(to, func(s uint32) bool {
+		if f.speaks(s) {
+			return false
+		}
+		for _, o := range p.foreign {
+			if o.speaks(s) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // patience is how long to wait for a Welcome before the next Hello: 3, 3, 6, 12 ...

@@ -37,7 +37,9 @@ const (
 
 // Times of the protocol.
 const (
-	presenceMax     = 300 * time.Millisecond  // answers to a newcomer spread over it (§4)
+	presenceMax     = 300 * time.Millisecond // answers to a newcomer spread over it (§4)
+	presenceTextMin = time.Second            // where they are texts
+	presenceTextMax = 2 * time.Second
 	presenceRepeat  = 30 * time.Second        // to who has shown no sign of Sotto
 	answerGap       = 1500 * time.Millisecond // until a presence of somebody known is answered again
 	answerRepeat    = 10 * time.Second
@@ -80,6 +82,7 @@ const (
 	silentLong      = 3 * time.Minute  // and one that gave some
 	confirmWindow   = 60 * time.Second
 	behindPatience  = 3 * time.Second
+	newcomersAfter  = 3                // ranks, without echoes
 	newcomerWait    = 2 * time.Second  // before a first Commit, unless somebody shows that we are where others are
 	beaconLag       = 5 * time.Second  // a Beacon of before we joined may be under way so long
 	strangersEvery  = 30 * time.Second // a stranger says that it is ahead of us

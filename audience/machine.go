@@ -35,10 +35,11 @@ type connection struct {
 	places []*place
 	peers  map[uint32]*peer
 
-	groups map[envelope.GroupID]*group
-	tokens map[uint64]sent
-	direct map[uint64]*opening
-	offers []*offer // KeyPackages of ours that are out
+	groups   map[envelope.GroupID]*group
+	tokens   map[uint64]sent
+	direct   map[uint64]*opening
+	offers   []*offer // KeyPackages of ours that are out
+	presence news
 
 	verified bucket // signatures of strangers who want in
 	answered bucket // what answers us: Welcomes, and KeyPackages that were asked for
@@ -220,6 +221,7 @@ type purpose uint8
 
 const (
 	forNothing purpose = iota // nobody waits for it
+	forNews                   // that can wait for more of its kind
 	forHello
 	forCommit
 	forBody // of a Commit, whose Ref follows
@@ -239,6 +241,18 @@ func (m *Machine) send(to []uint32, o envelope.Object, p Priority, bulk bool, wh
 	}
 	m.emit(Send{Token: m.token, To: to, Object: o, Priority: p, Bulk: bulk})
 	return m.token
+}
+
+// waits reports whether the carrier has not yet said what became of a Send.
+func (m *Machine) waits(token uint64) bool {
+	_, ok := m.tokens[token]
+	return ok
+}
+
+// cancel takes a Send back, as far as it has not left.
+func (m *Machine) cancel(token uint64) {
+	delete(m.tokens, token)
+	m.emit(Cancel{token})
 }
 
 // delivered: the carrier is done with a Send; where there is an order, this is

@@ -51,8 +51,11 @@ type hall struct {
 	hide func(viewer, subject uint32) bool
 	log  func(format string, args ...any)
 
+	// texts says that each object is a text, of which a server allows one a second.
+	texts  bool
 	manual func(p *person, out audience.Send) // takes what is sent instead of the server
 	sent   map[envelope.Kind]int
+	left   map[envelope.Kind]int                  // of texts: what has not been taken back
 	epoch  func(p *person, e audience.EpochBegan) // sees each epoch
 }
 
@@ -74,7 +77,9 @@ type person struct {
 	tick    int
 	fifo    time.Time // nothing arrives before what was sent earlier
 
-	outgoing time.Time // the same towards the server
+	outgoing time.Time       // the same towards the server
+	queue    []audience.Send // texts that wait
+	nextText time.Time
 
 	groups  map[envelope.GroupID]audience.EpochBegan
 	history []audience.EpochBegan
@@ -117,7 +122,7 @@ func newHall(t testing.TB, seed uint64, regime audience.Regime, suites ...mls.Ci
 	}
 	h := &hall{
 		t: t, now: start, rng: rand.New(rand.NewPCG(seed, 1)), regime: regime, suites: suites,
-		people: map[uint32]*person{}, nextID: 1, sent: map[envelope.Kind]int{},
+		people: map[uint32]*person{}, nextID: 1, sent: map[envelope.Kind]int{}, left: map[envelope.Kind]int{},
 		log: func(string, ...any) {},
 	}
 	h.delay = func() time.Duration { return 20*time.Millisecond + time.Duration(h.rng.IntN(20))*time.Millisecond }
@@ -198,6 +203,7 @@ func (h *hall) connect(p *person) {
 		p.server = server
 	}
 	p.session, p.up = h.nextID, true
+	p.queue, p.nextText = nil, time.Time{}
 	p.name = fmt.Sprint("p", p.session)
 	h.nextID++
 	p.groups, p.health = map[envelope.GroupID]audience.EpochBegan{}, map[envelope.GroupID]audience.Health{}
@@ -368,6 +374,8 @@ func (p *person) drain() {
 			if h.after != nil {
 				h.after(p, out)
 			}
+		case audience.Cancel:
+			p.queue = slices.DeleteFunc(p.queue, func(s audience.Send) bool { return s.Token == out.Token })
 		case audience.SendPresence:
 			for _, s := range h.sessions() {
 				q, c := h.people[s], h.closure(p.channel)
@@ -422,6 +430,48 @@ func (h *hall) relay(p *person, out audience.Send) {
 		h.manual(p, out)
 		return
 	}
+	if h.texts {
+		p.queue = append(p.queue, out)
+		slices.SortStableFunc(p.queue, func(a, b audience.Send) int { return int(a.Priority) - int(b.Priority) })
+		p.nextOut()
+		return
+	}
+	h.carry(p, out)
+}
+
+// The pace of package carrier for texts.
+const (
+	textBurst = 3 // one more went by: the client's Version
+	textPace  = 1200 * time.Millisecond
+)
+
+// nextOut hands the first text that waits to the server as soon as it may, as package
+// carrier does.
+func (p *person) nextOut() {
+	h, m := p.h, p.m
+	if len(p.queue) == 0 {
+		return
+	}
+	if earliest := h.now.Add(-(textBurst - 1) * textPace); p.nextText.Before(earliest) {
+		p.nextText = earliest
+	}
+	if p.nextText.After(h.now) {
+		h.at(p.nextText.Sub(h.now), func() {
+			if p.up && p.m == m && !p.nextText.After(h.now) {
+				p.nextOut()
+			}
+		})
+		return
+	}
+	p.nextText = p.nextText.Add(textPace)
+	out := p.queue[0]
+	p.queue = slices.Delete(p.queue, 0, 1)
+	h.left[out.Object.Kind]++
+	h.carry(p, out)
+	p.nextOut()
+}
+
+func (h *hall) carry(p *person, out audience.Send) {
 	m := p.m
 	arrival := h.now.Add(h.delay())
 	if arrival.Before(p.outgoing) {

@@ -94,6 +94,25 @@ func (m *Machine) announceAgain(now time.Time, p *place, before []Hearer) {
 	}
 }
 
+// news is our last Presence, or Beacon of a group, which may not have left yet. Where
+// each object is a text, of which a server allows one a second, one that still waits
+// gives way to the next, which goes to its receivers too: else, when many come, those
+// who answer them would be busy for long.
+type news struct {
+	token uint64
+	to    []uint32
+}
+
+// tell sends such an object.
+func (m *Machine) tell(n *news, to []uint32, o envelope.Object, p Priority) {
+	if m.regime != RegimeEcho && m.waits(n.token) {
+		m.cancel(n.token)
+		to = m.present(append(to, n.to...))
+	}
+	*n = news{m.send(to, o, p, false, sent{purpose: forNews}), to}
+}
+
+// sendPresence tells sessions that we run Sotto.
 func (m *Machine) sendPresence(to []uint32) {
 	if len(to) == 0 {
 		return
@@ -103,7 +122,7 @@ func (m *Machine) sendPresence(to []uint32) {
 		b.Wish = envelope.WishProtect
 	}
 	rand.Read(b.Nonce[:])
-	m.send(to, envelope.Object{Kind: envelope.KindPresence, Body: b.Append(nil)}, PriorityHello, false, sent{})
+	m.tell(&m.presence, to, envelope.Object{Kind: envelope.KindPresence, Body: b.Append(nil)}, PriorityHello)
 }
 
 func (m *Machine) suites() []uint16 {
@@ -182,7 +201,7 @@ func (m *Machine) anyPlace(session uint32) *place {
 // ranks of a group here, else a Presence, after 0 to 300 ms so that many newcomers
 // get one answer (§4). Where objects are texts, of which a server allows one a
 // second, a voice presence answers everybody at once, and who is about to say Hello
-// says nothing else.
+// says nothing else: for a second or two it may yet be.
 func (m *Machine) answer(now time.Time, p *place, q *peer) {
 	if !q.answerAt.IsZero() {
 		return
@@ -195,6 +214,9 @@ func (m *Machine) answer(now time.Time, p *place, q *peer) {
 		}
 	}
 	q.answerAt = now.Add(between(0, presenceMax))
+	if m.regime != RegimeEcho && !q.beacon {
+		q.answerAt = now.Add(between(presenceTextMin, presenceTextMax))
+	}
 }
 
 // announceSoon lets a presence in voice follow 0.2 to 1 s after somebody unknown
@@ -207,25 +229,24 @@ func (m *Machine) announceSoon(now time.Time, p *place) {
 
 // runAnswers sends the answers that are due, and with them those that soon are.
 func (m *Machine) runAnswers(now time.Time) {
-	var first time.Time
+	var beacon, presence bool // is due
 	for _, q := range m.peers {
-		if !q.answerAt.IsZero() && (first.IsZero() || q.answerAt.Before(first)) {
-			first = q.answerAt
+		if !q.answerAt.IsZero() && m.reached(now, q.answerAt) {
+			beacon, presence = beacon || q.beacon, presence || !q.beacon
 		}
-	}
-	if first.IsZero() || !m.reached(now, first) {
-		return
 	}
 	var presences []uint32
 	beacons := map[*group][]uint32{}
 	for _, q := range m.peers {
-		if q.answerAt.IsZero() {
+		if q.answerAt.IsZero() || !(q.beacon && beacon || !q.beacon && presence) {
 			continue
 		}
 		q.answerAt, q.answered = time.Time{}, now
-		if p := m.anyPlace(q.session); q.beacon && p != nil && p.group != nil {
+		p := m.anyPlace(q.session)
+		switch {
+		case q.beacon && p != nil && p.group != nil:
 			beacons[p.group] = append(beacons[p.group], q.session)
-		} else {
+		case m.regime == RegimeEcho || !m.want: // else our Hello says it
 			presences = append(presences, q.session)
 		}
 	}

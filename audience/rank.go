@@ -51,6 +51,28 @@ func (m *Machine) rankOf(now time.Time, g *group, leaf uint32) int {
 // rank is our own.
 func (m *Machine) rank(now time.Time, g *group) int { return m.rankOf(now, g, g.own) }
 
+// turnRank is how many of those who may commit go before us. Where nothing is echoed, a
+// newcomer often is in an epoch that has ended: the Commits since then came before its
+// Welcome, or wait in the queues of others. So those go first who were here before.
+func (m *Machine) turnRank(now time.Time, g *group) int {
+	if m.regime != RegimeNoEcho {
+		return m.rank(now, g)
+	}
+	if !g.joinedAt.IsZero() && now.Sub(g.joinedAt) < confirmWindow {
+		return newcomersAfter + m.rank(now, g)
+	}
+	before := 0
+	for _, l := range m.ranks(now, g) {
+		if l.index == g.own {
+			return before
+		}
+		if !l.assumed.IsZero() || now.Sub(l.added) >= confirmWindow {
+			before++
+		}
+	}
+	return maxMembers
+}
+
 func (m *Machine) rankPause() time.Duration {
 	if m.regime == RegimeNoEcho {
 		return rankPauseN

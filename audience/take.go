@@ -23,7 +23,7 @@ func (m *Machine) take(now time.Time, g *group, c *mls.StagedCommit, o envelope.
 		}
 	}
 	welcomes, added, removesUs := c.Welcomes(), c.Added(), c.RemovesUs()
-	m.logCommit(g, o, author)
+	m.logCommit(now, g, o, author)
 	if err := g.mls.Merge(c); err != nil {
 		m.stats.Invalid++ // cannot happen: it was staged in this epoch
 		m.drop(g, LostBroken, 0)
@@ -99,8 +99,8 @@ func (m *Machine) afterCommit(now time.Time, g *group, b begun, author uint32) {
 }
 
 // logCommit keeps the ciphertext for who missed it (§6.4).
-func (m *Machine) logCommit(g *group, o envelope.Object, author uint32) {
-	g.log = append(g.log, logged{epoch: g.epoch(), object: o, ref: o.Ref(), author: author})
+func (m *Machine) logCommit(now time.Time, g *group, o envelope.Object, author uint32) {
+	g.log = append(g.log, logged{epoch: g.epoch(), object: o, ref: o.Ref(), author: author, at: now})
 	g.logSize += len(o.Body)
 	for len(g.log) > maxHistory || g.logSize > maxHistoryBytes && len(g.log) > 1 {
 		g.logSize -= len(g.log[0].object.Body)
