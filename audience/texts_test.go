@@ -125,3 +125,45 @@ func TestTextsAnswers(t *testing.T) {
 		})
 	}
 }
+
+// A newcomer says Hello again while its Welcome waits in a queue, and others are an epoch
+// further when they hear that it is in: it is not added once more.
+func TestTextsHelloAgain(t *testing.T) {
+	h, all := meeting(t, 912, audience.RegimeNoEcho, mls.InsecureSuite(t), 3)
+	h.run(80 * time.Second)
+	var hello, beacon envelope.Object
+	var bob *person
+	h.meddle = func(from, _ uint32, o envelope.Object) []time.Duration {
+		if bob != nil && from == bob.session {
+			switch o.Kind {
+			case envelope.KindHello:
+				hello = o
+			case envelope.KindBeacon:
+				if beacon.Kind == 0 {
+					beacon = o
+				}
+				return nil
+			}
+		}
+		return []time.Duration{h.delay()}
+	}
+	bob = h.newPerson(3)
+	h.connect(bob)
+	h.until(20*time.Second, "bob is in", func() bool { return beacon.Kind != 0 && together(append(all, bob)...) })
+	everybody := append(slices.Clone(all), bob, h.arrive(3))
+	h.until(20*time.Second, "the next one", func() bool { return together(everybody...) })
+	for _, p := range all {
+		p.handle(audience.Received{From: bob.session, Object: hello})
+		p.handle(audience.Received{From: bob.session, Object: beacon})
+	}
+	h.run(time.Minute)
+	joined := 0
+	for _, e := range bob.history {
+		if e.Joined {
+			joined++
+		}
+	}
+	if joined != 1 || !together(everybody...) {
+		t.Errorf("bob was added %d times\n%s", joined, h.state())
+	}
+}
