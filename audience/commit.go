@@ -158,7 +158,7 @@ func (m *Machine) runCommit(now time.Time, g *group) {
 
 // turn is when we are to commit.
 func (m *Machine) turn(now time.Time, g *group, n needs) time.Time {
-	rank := time.Duration(m.turnRank(now, g)) * m.rankPause()
+	rank := time.Duration(m.rank(now, g)) * m.rankPause()
 	var at time.Time
 	earliest := func(t time.Time) {
 		if at.IsZero() || t.Before(at) {
@@ -174,7 +174,7 @@ func (m *Machine) turn(now time.Time, g *group, n needs) time.Time {
 		earliest(t.Add(rank))
 	}
 	if len(n.adds) > 0 {
-		earliest(latest(since(n.addAt.Add(batchAdds)), g.committed.Add(m.addPause(g))).Add(rank))
+		earliest(latest(since(n.addAt.Add(batchAdds)), g.committed.Add(m.addPause(g))).Add(time.Duration(m.addRank(now, g)) * m.rankPause()))
 	}
 	if n.lock {
 		earliest(g.committed.Add(commitEvery))

@@ -51,10 +51,11 @@ func (m *Machine) rankOf(now time.Time, g *group, leaf uint32) int {
 // rank is our own.
 func (m *Machine) rank(now time.Time, g *group) int { return m.rankOf(now, g, g.own) }
 
-// turnRank is how many of those who may commit go before us. Where nothing is echoed, a
-// newcomer often is in an epoch that has ended: the Commits since then came before its
-// Welcome, or wait in the queues of others. So those go first who were here before.
-func (m *Machine) turnRank(now time.Time, g *group) int {
+// addRank is how many of those who may commit go before us to add somebody. Where nothing
+// is echoed, a newcomer often is in an epoch that has ended: the Commits since then came
+// before its Welcome, or wait in the queues of others. So those go first who were here
+// before. Who leaves is removed by whoever has the rank: that must not wait.
+func (m *Machine) addRank(now time.Time, g *group) int {
 	if m.regime != RegimeNoEcho {
 		return m.rank(now, g)
 	}
