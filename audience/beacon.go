@@ -1,6 +1,7 @@
 package audience
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/sotto-voip/sotto/envelope"
@@ -50,10 +51,15 @@ func (m *Machine) runBeacon(now time.Time, g *group) {
 	}
 	g.beaconAt = now.Add(m.beaconPace(now, g))
 	m.due(g.beaconAt)
-	m.sendBeacon(now, g, append(m.sottosOf(g), g.sessions()...))
+	priority := PriorityBeacon
+	if g.proves && m.regime == RegimeNoEcho {
+		priority = PriorityAdd // the author of the Commit waits for it
+	}
+	g.proves = false
+	m.sendBeacon(now, g, append(m.sottosOf(g), g.sessions()...), priority)
 }
 
-func (m *Machine) sendBeacon(now time.Time, g *group, to []uint32) {
+func (m *Machine) sendBeacon(now time.Time, g *group, to []uint32, p Priority) {
 	m.beacons++
 	sum, _ := g.digestAt(g.epoch())
 	b := envelope.Beacon{
@@ -69,7 +75,7 @@ func (m *Machine) sendBeacon(now time.Time, g *group, to []uint32) {
 	if b.Signature, err = m.sign(g.suite, identity.LabelBeacon, b.SignedContent()); err != nil {
 		return
 	}
-	m.tell(&g.beacon, to, envelope.Object{Kind: envelope.KindBeacon, Body: b.Append(nil)}, PriorityBeacon)
+	m.tell(now, &g.beacon, to, envelope.Object{Kind: envelope.KindBeacon, Body: b.Append(nil)}, p)
 }
 
 // receivedBeacon: somebody says which epoch of which group it is in.
@@ -110,7 +116,7 @@ func (m *Machine) receivedBeacon(now time.Time, q *peer, body []byte) {
 	}
 	l.seq, l.shown = int64(b.Seq), true
 	l.beacon = &view{epoch: b.Epoch, now: b.Now, past: b.Past, at: now}
-	m.evidence(now, g, b)
+	m.evidence(now, g, l.beacon)
 	m.compare(now, g, l)
 }
 
@@ -139,11 +145,15 @@ func (m *Machine) signerOf(g *group, q *peer, b envelope.Beacon) *leaf {
 	return nil
 }
 
-// evidence: where nothing is echoed, a member that is in the epoch which our
+// evidence: where nothing is echoed, a member that is or was in the epoch which our
 // Commit makes has taken it (§6.3).
-func (m *Machine) evidence(now time.Time, g *group, b envelope.Beacon) {
+func (m *Machine) evidence(now time.Time, g *group, v *view) {
 	w := g.pending
-	if m.regime == RegimeNoEcho && w != nil && b.Epoch == w.epoch+1 && g.epoch() == w.epoch && [16]byte(w.digest[:16]) == b.Now {
+	if m.regime != RegimeNoEcho || w == nil || g.epoch() != w.epoch {
+		return
+	}
+	d, ok := v.digest(w.epoch + 1)
+	if ok && d == [8]byte(w.digest[:8]) && (v.epoch > w.epoch+1 || v.now == [16]byte(w.digest[:16])) {
 		m.takeOwn(now, g)
 	}
 }
@@ -198,8 +208,8 @@ func (m *Machine) hear(now time.Time, g *group, l *leaf) {
 // isIn: a member has got its Welcome. What it asked for before, and may have asked for
 // again until then, is done.
 func (m *Machine) isIn(now time.Time, g *group, l *leaf) {
-	if q := m.peers[l.session()]; q != nil && g.place != nil && !l.leaving {
-		if w := q.wish(now, g.place, l.ext.Role); w != nil && w.Reason == envelope.HelloJoin {
+	if q := m.peers[l.session()]; q != nil && g.place != nil && g.leaves[l.index] == l && l.gone.IsZero() && !l.leaving {
+		if w := q.wish(now, g.place, l.ext.Role); w != nil && w.Reason == envelope.HelloJoin && bytes.Equal(w.kp.LeafNode.SignatureKey, l.key) {
 			q.forget(g.place, l.ext.Role)
 		}
 	}

@@ -72,7 +72,7 @@ func (m *Machine) look(now time.Time, g *group) needs {
 			m.knocks(g, q, w)
 			if w != nil && m.mayAdd(now, g, q, w) {
 				n.adds = append(n.adds, wish{w, q})
-				earliest(&n.addAt, w.at)
+				earliest(&n.addAt, w.first)
 			}
 		}
 	}

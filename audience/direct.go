@@ -126,7 +126,7 @@ func (m *Machine) idlest(now time.Time) (idlest *group) {
 // an answer we would seem to have none, and what is for us could leave in clear.
 func (m *Machine) declines(now time.Time, q *peer) {
 	if m.regime == RegimeEcho && q.declined.take(now) { // elsewhere only who has shown it is asked
-		m.sendPresence([]uint32{q.session})
+		m.sendPresence(now, []uint32{q.session})
 	}
 }
 

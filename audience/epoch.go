@@ -54,7 +54,7 @@ func (m *Machine) begin(now time.Time, g *group, b begun) {
 	case b.joined:
 		g.beaconAt = now
 	case m.rank(now, g) < 3:
-		g.beaconAt = now.Add(between(0, beaconSoon))
+		g.beaconAt, g.proves = now.Add(between(0, beaconSoon)), true
 	case g.beaconAt.IsZero():
 		g.beaconAt = now.Add(m.beaconPace(now, g))
 	}

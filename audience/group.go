@@ -52,6 +52,7 @@ type group struct {
 
 	beaconAt  time.Time
 	beacon    news
+	proves    bool // the next one shows others that a Commit took effect
 	answers   []wanted
 	want      *behind
 	strangers time.Time // no stranger's word for a later epoch counts before then
@@ -278,6 +279,9 @@ func (m *Machine) drop(g *group, why LostReason, by uint32) {
 	}
 	if g.pending != nil {
 		m.discard(g)
+	}
+	if m.waits(g.beacon.token) && m.regime != RegimeEcho {
+		m.cancel(g.beacon.token)
 	}
 	g.mls.Wipe()
 	delete(m.groups, g.id)

@@ -18,6 +18,8 @@ type hello struct {
 	leaf envelope.SottoLeaf
 	ref  envelope.Ref
 	at   time.Time
+	// first is when its session first asked for the same: who said it again is not put off.
+	first time.Time
 
 	checked bool // verified, or found false
 	sound   mls.VerifiedKeyPackage
@@ -345,8 +347,12 @@ func (m *Machine) receivedHello(now time.Time, q *peer, body []byte) {
 	if q.wishes == nil || len(q.wishes) >= maxWishes {
 		q.wishes = map[helloSlot]*hello{}
 	}
+	first := now
+	if w := q.wishes[slotOf(leaf)]; w != nil && w.Reason == h.Reason && now.Sub(w.at) <= helloLife {
+		first = w.first
+	}
 	q.wishes[slotOf(leaf)] = &hello{
-		Hello: h, kp: kp, leaf: leaf, at: now,
+		Hello: h, kp: kp, leaf: leaf, at: now, first: first,
 		ref: envelope.RefOf(envelope.KindHello, body),
 	}
 }

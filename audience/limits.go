@@ -40,6 +40,7 @@ const (
 	presenceMax     = 300 * time.Millisecond // answers to a newcomer spread over it (§4)
 	presenceTextMin = time.Second            // where they are texts
 	presenceTextMax = 2 * time.Second
+	newsWait        = 10 * time.Second        // then what waits keeps its place
 	presenceRepeat  = 30 * time.Second        // to who has shown no sign of Sotto
 	answerGap       = 1500 * time.Millisecond // until a presence of somebody known is answered again
 	answerRepeat    = 10 * time.Second

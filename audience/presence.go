@@ -25,7 +25,7 @@ func (m *Machine) runPresence(now time.Time, p *place) {
 		for _, h := range p.Hearers {
 			to = append(to, h.Session)
 		}
-		m.sendPresence(to)
+		m.sendPresence(now, to)
 	}
 	var again []uint32
 	for _, h := range p.Hearers {
@@ -48,7 +48,7 @@ func (m *Machine) runPresence(now time.Time, p *place) {
 			}
 		}
 	}
-	m.sendPresence(again)
+	m.sendPresence(now, again)
 }
 
 func (m *Machine) runVoicePresence(now time.Time, p *place) {
@@ -99,21 +99,26 @@ func (m *Machine) announceAgain(now time.Time, p *place, before []Hearer) {
 // gives way to the next, which goes to its receivers too: else, when many come, those
 // who answer them would be busy for long.
 type news struct {
-	token uint64
-	to    []uint32
+	token    uint64
+	to       []uint32
+	since    time.Time // the first that gave way was sent
+	priority Priority
 }
 
-// tell sends such an object.
-func (m *Machine) tell(n *news, to []uint32, o envelope.Object, p Priority) {
-	if m.regime != RegimeEcho && m.waits(n.token) {
+// tell sends such an object. What has waited for long keeps its place: each new one goes
+// to the end of its line, and who can make us send more often than the line moves could
+// silence us.
+func (m *Machine) tell(now time.Time, n *news, to []uint32, o envelope.Object, p Priority) {
+	since := now
+	if m.regime != RegimeEcho && m.waits(n.token) && now.Sub(n.since) < newsWait {
 		m.cancel(n.token)
-		to = m.present(append(to, n.to...))
+		to, since, p = m.present(append(to, n.to...)), n.since, min(p, n.priority)
 	}
-	*n = news{m.send(to, o, p, false, sent{purpose: forNews}), to}
+	*n = news{m.send(to, o, p, false, sent{purpose: forNews}), to, since, p}
 }
 
 // sendPresence tells sessions that we run Sotto.
-func (m *Machine) sendPresence(to []uint32) {
+func (m *Machine) sendPresence(now time.Time, to []uint32) {
 	if len(to) == 0 {
 		return
 	}
@@ -122,7 +127,7 @@ func (m *Machine) sendPresence(to []uint32) {
 		b.Wish = envelope.WishProtect
 	}
 	rand.Read(b.Nonce[:])
-	m.tell(&m.presence, to, envelope.Object{Kind: envelope.KindPresence, Body: b.Append(nil)}, PriorityHello)
+	m.tell(now, &m.presence, to, envelope.Object{Kind: envelope.KindPresence, Body: b.Append(nil)}, PriorityHello)
 }
 
 func (m *Machine) suites() []uint16 {
@@ -246,16 +251,16 @@ func (m *Machine) runAnswers(now time.Time) {
 		switch {
 		case q.beacon && p != nil && p.group != nil:
 			beacons[p.group] = append(beacons[p.group], q.session)
-		case m.regime == RegimeEcho || !m.want: // else our Hello says it
+		case m.regime != RegimeNoEcho || !m.want: // else our Hello says it
 			presences = append(presences, q.session)
 		}
 	}
 	slices.Sort(presences)
-	m.sendPresence(presences)
+	m.sendPresence(now, presences)
 	for _, g := range m.sortedGroups() {
 		if to := beacons[g]; len(to) > 0 {
 			slices.Sort(to)
-			m.sendBeacon(now, g, to)
+			m.sendBeacon(now, g, to, PriorityBeacon)
 		}
 	}
 }

@@ -65,13 +65,13 @@ func (m *Machine) addRank(now time.Time, g *group) int {
 	before := 0
 	for _, l := range m.ranks(now, g) {
 		if l.index == g.own {
-			return before
+			break
 		}
 		if !l.assumed.IsZero() || now.Sub(l.added) >= confirmWindow {
 			before++
 		}
 	}
-	return maxMembers
+	return before
 }
 
 func (m *Machine) rankPause() time.Duration {

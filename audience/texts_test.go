@@ -25,6 +25,11 @@ func TestTextsCrowd(t *testing.T) {
 					for range n {
 						h.run(gap)
 						all = append(all, h.arrive(3))
+						for _, p := range all {
+							if b, n := p.waiting(envelope.KindBeacon), p.waiting(envelope.KindPresence); b > 2 || n > 1 {
+								t.Errorf("seed %d: %d Beacons and %d Presences of %s wait", seed, b, n, p.name)
+							}
+						}
 					}
 					d := h.until(12*time.Second, "together", func() bool { return together(all...) })
 					took = append(took, d.Round(100*time.Millisecond))
@@ -33,6 +38,16 @@ func TestTextsCrowd(t *testing.T) {
 			})
 		}
 	}
+}
+
+// waiting is how many objects of a kind have not left yet.
+func (p *person) waiting(kind envelope.Kind) (n int) {
+	for _, out := range p.queue {
+		if out.Object.Kind == kind {
+			n++
+		}
+	}
+	return n
 }
 
 // Where Beacons are half a minute apart, one of an earlier epoch that comes soon after a
@@ -165,5 +180,125 @@ func TestTextsHelloAgain(t *testing.T) {
 	}
 	if joined != 1 || !together(everybody...) {
 		t.Errorf("bob was added %d times\n%s", joined, h.state())
+	}
+}
+
+// People write, one locks, one leaves: what shows a Commit to have taken effect waits
+// behind other texts, and the next Commit comes before it has left. Its author takes it
+// from a later Beacon too, and nobody is told that keys cannot change.
+func TestTextsEvidence(t *testing.T) {
+	for seed := range uint64(20) {
+		h, all := meeting(t, 920+seed, audience.RegimeNoEcho, mls.InsecureSuite(t), 4)
+		h.run(80 * time.Second)
+		h.texts = true
+		h.run(80 * time.Second)
+		g, _ := all[0].home()
+		for _, p := range all[1:3] {
+			for range 5 {
+				p.queue = append(p.queue, audience.Send{To: []uint32{all[0].session}, Object: envelope.Object{Kind: envelope.KindWant}, Priority: audience.PriorityText})
+			}
+			p.nextOut()
+		}
+		all[0].handle(audience.SetLocked{Locked: true})
+		h.run(200 * time.Millisecond)
+		h.leave(all[3], false)
+		h.until(5*time.Second, "together", func() bool { return together(all[:3]...) })
+		if n := all[0].count(audience.NoticeNoCommit); n != 0 {
+			t.Errorf("seed %d: told %d times that keys cannot change", seed, n)
+		}
+		if e, _ := all[0].home(); e.Group != g.Group || !e.Locked {
+			t.Errorf("seed %d: group %x after %x, locked %v", seed, e.Group, g.Group, e.Locked)
+		}
+	}
+}
+
+// The Beacons of the very epoch that a Commit makes are lost on the way to its author: a
+// later one that names it as past is as good.
+func TestTextsLaterEvidence(t *testing.T) {
+	h, all := meeting(t, 940, audience.RegimeNoEcho, mls.InsecureSuite(t), 4)
+	h.run(80 * time.Second)
+	alice := all[0]
+	before := alice.epoch()
+	var took time.Time
+	h.epoch = func(p *person, e audience.EpochBegan) {
+		if p == alice && e.Epoch == before+1 {
+			took = h.now
+		}
+	}
+	h.meddle = func(_, to uint32, o envelope.Object) []time.Duration {
+		if to != alice.session {
+			return []time.Duration{h.delay()}
+		}
+		if b, err := envelope.ParseBeacon(o.Body); o.Kind == envelope.KindBeacon && (err != nil || b.Epoch == before+1) || isCommit(o) {
+			return nil
+		}
+		return []time.Duration{h.delay()}
+	}
+	alice.handle(audience.SetLocked{Locked: true})
+	h.run(500 * time.Millisecond)
+	if !took.IsZero() {
+		t.Fatal("her Commit took effect without evidence")
+	}
+	left := h.now
+	h.leave(all[3], false)
+	h.run(3 * time.Second)
+	if took.IsZero() || took.Sub(left) > 2*time.Second {
+		t.Errorf("her Commit took effect %v after the next one", took.Sub(left))
+	}
+}
+
+// Somebody who makes a member send more of the same kind than its line takes does not
+// silence it.
+func TestTextsKeepTheirPlace(t *testing.T) {
+	h, all := meeting(t, 950, audience.RegimeNoEcho, mls.InsecureSuite(t), 3)
+	h.texts = true
+	alice := all[0]
+	const minutes = 10
+	for i := range minutes * 60 {
+		if i == minutes*30 {
+			h.left[envelope.KindBeacon] = 0
+		}
+		if len(alice.queue) < 60 { // the bound of package carrier
+			alice.queue = append(alice.queue, audience.Send{To: []uint32{all[1].session}, Object: envelope.Object{Kind: envelope.KindReport}, Priority: audience.PriorityBeacon})
+			alice.nextOut()
+		}
+		h.run(time.Second)
+	}
+	if n := alice.health[h.homeOf(alice)].Unconfirmed; len(n) != 0 {
+		t.Errorf("alice does not hear from %v", n)
+	}
+	for _, p := range all[1:] {
+		if n := p.health[h.homeOf(p)].Unconfirmed; len(n) != 0 {
+			t.Errorf("%s does not hear from %v", p.name, n)
+		}
+	}
+	if !together(all...) {
+		t.Errorf("not together\n%s", h.state())
+	}
+}
+
+func (h *hall) homeOf(p *person) envelope.GroupID {
+	e, _ := p.home()
+	return e.Group
+}
+
+// Whose turn it is to add does not act: the next one waits for its pause, counted from the
+// first Hello, however often that is said again.
+func TestTextsFirstHello(t *testing.T) {
+	for seed := range uint64(12) {
+		h, all := meeting(t, 960+seed, audience.RegimeNoEcho, mls.InsecureSuite(t), 3)
+		h.run(80 * time.Second)
+		var mute uint32 // the first to commit
+		h.meddle = func(from, _ uint32, o envelope.Object) []time.Duration {
+			if mute == 0 && isCommit(o) {
+				mute = from
+			}
+			if from == mute && o.Kind != envelope.KindBeacon {
+				return nil
+			}
+			return []time.Duration{h.delay()}
+		}
+		x := h.arrive(3)
+		h.until(8*time.Second, "in", func() bool { e, _ := x.home(); return len(e.Leaves) == len(all)+1 })
 	}
 }
