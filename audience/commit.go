@@ -174,7 +174,7 @@ func (m *Machine) turn(now time.Time, g *group, n needs) time.Time {
 		earliest(t.Add(rank))
 	}
 	if len(n.adds) > 0 {
-		earliest(latest(since(n.addAt.Add(batchAdds)), g.committed.Add(m.addPause(g))).Add(time.Duration(m.addRank(now, g)) * m.rankPause()))
+		earliest(latest(since(n.addAt.Add(batchAdds)), g.committed.Add(m.addPause(g))).Add(m.addWait(now, g)))
 	}
 	if n.lock {
 		earliest(g.committed.Add(commitEvery))

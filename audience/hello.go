@@ -205,10 +205,10 @@ func (m *Machine) sayHello(now time.Time, p *place, reason envelope.HelloReason,
 }
 
 // asked are those of to who are asked to add us to a group: its members, as far as they
-// have shown themselves. Where Beacons are rare that is hardly anybody, and whose turn it
+// have shown themselves. Where objects are texts that is hardly anybody, and whose turn it
 // is may not be among them: there also those who speak for no other.
 func (m *Machine) asked(p *place, f *foreign, to []uint32) []uint32 {
-	if m.regime != RegimeNoEcho {
+	if m.regime == RegimeEcho {
 		return f.speakers(p)
 	}
 	return slices.DeleteFunc(to, func(s uint32) bool {

@@ -83,7 +83,8 @@ const (
 	silentLong      = 3 * time.Minute  // and one that gave some
 	confirmWindow   = 60 * time.Second
 	behindPatience  = 3 * time.Second
-	newcomersAfter  = 3                // ranks, where nothing is echoed
+	newcomersLaterT = 4 * time.Second // with Adds
+	newcomersLaterN = 3 * rankPauseN
 	newcomerWait    = 2 * time.Second  // before a first Commit, unless somebody shows that we are where others are
 	beaconLag       = 5 * time.Second  // a Beacon of before we joined may be under way so long
 	strangersEvery  = 30 * time.Second // a stranger says that it is ahead of us

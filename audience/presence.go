@@ -251,7 +251,7 @@ func (m *Machine) runAnswers(now time.Time) {
 		switch {
 		case q.beacon && p != nil && p.group != nil:
 			beacons[p.group] = append(beacons[p.group], q.session)
-		case m.regime != RegimeNoEcho || !m.want: // else our Hello says it
+		case m.regime == RegimeEcho || !m.want: // else our Hello says it
 			presences = append(presences, q.session)
 		}
 	}

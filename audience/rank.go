@@ -51,16 +51,22 @@ func (m *Machine) rankOf(now time.Time, g *group, leaf uint32) int {
 // rank is our own.
 func (m *Machine) rank(now time.Time, g *group) int { return m.rankOf(now, g, g.own) }
 
-// addRank is how many of those who may commit go before us to add somebody. Where nothing
-// is echoed, a newcomer often is in an epoch that has ended: the Commits since then came
-// before its Welcome, or wait in the queues of others. So those go first who were here
-// before. Who leaves is removed by whoever has the rank: that must not wait.
-func (m *Machine) addRank(now time.Time, g *group) int {
-	if m.regime != RegimeNoEcho {
-		return m.rank(now, g)
+// addWait is how long we leave it to others to add somebody. Where each object is a text,
+// a newcomer often is in an epoch that has ended: the Commits since then came before its
+// Welcome, or wait in the queues of others. So those go first who were here before. Who
+// leaves is removed by whoever has the rank: that must not wait.
+func (m *Machine) addWait(now time.Time, g *group) time.Duration {
+	var later time.Duration
+	switch m.regime {
+	case RegimeTextEcho:
+		later = newcomersLaterT
+	case RegimeNoEcho:
+		later = newcomersLaterN
+	default:
+		return time.Duration(m.rank(now, g)) * m.rankPause()
 	}
 	if !g.joinedAt.IsZero() && now.Sub(g.joinedAt) < confirmWindow {
-		return newcomersAfter + m.rank(now, g)
+		return later + time.Duration(m.rank(now, g))*m.rankPause()
 	}
 	before := 0
 	for _, l := range m.ranks(now, g) {
@@ -71,7 +77,7 @@ func (m *Machine) addRank(now time.Time, g *group) int {
 			before++
 		}
 	}
-	return before
+	return time.Duration(before) * m.rankPause()
 }
 
 func (m *Machine) rankPause() time.Duration {

@@ -11,15 +11,21 @@ import (
 	"github.com/sotto-voip/sotto/mls"
 )
 
-// Many come to a server without echoes, which allows a text a second: soon after the
-// last one they are in one group.
+// Many come to a server where each object is a text, of which it allows one a second:
+// soon after the last one they are in one group.
 func TestTextsCrowd(t *testing.T) {
+	for _, regime := range []audience.Regime{audience.RegimeNoEcho, audience.RegimeTextEcho} {
+		t.Run(fmt.Sprint(regime), func(t *testing.T) { crowds(t, regime) })
+	}
+}
+
+func crowds(t *testing.T, regime audience.Regime) {
 	for _, gap := range []time.Duration{50 * time.Millisecond, 300 * time.Millisecond, 600 * time.Millisecond, time.Second, 2500 * time.Millisecond} {
 		for _, n := range []int{10, 40} {
 			t.Run(fmt.Sprintf("%v/%d", gap, n), func(t *testing.T) {
 				var took []time.Duration
 				for seed := range uint64(160 / n / 2) {
-					h := newHall(t, 900+seed, audience.RegimeNoEcho, mls.InsecureSuite(t))
+					h := newHall(t, 900+seed, regime, mls.InsecureSuite(t))
 					h.texts = true
 					var all []*person
 					for range n {
@@ -31,7 +37,7 @@ func TestTextsCrowd(t *testing.T) {
 							}
 						}
 					}
-					d := h.until(12*time.Second, "together", func() bool { return together(all...) })
+					d := h.until(15*time.Second, "together", func() bool { return together(all...) })
 					took = append(took, d.Round(100*time.Millisecond))
 				}
 				t.Logf("after %v", took)
