@@ -72,7 +72,7 @@ func (m *Machine) look(now time.Time, g *group) needs {
 			m.knocks(g, q, w)
 			if w != nil && m.mayAdd(now, g, q, w) {
 				n.adds = append(n.adds, wish{w, q})
-				earliest(&n.addAt, w.first)
+				earliest(&n.addAt, m.askedAt(w))
 			}
 		}
 	}
@@ -88,6 +88,15 @@ func (m *Machine) look(now time.Time, g *group) needs {
 		n.updateAt = time.Time{} // nobody to renew against
 	}
 	return n
+}
+
+// askedAt is from when on the ranks wait for each other to add somebody. Where objects are
+// texts that takes longer than until the next Hello, which must not put it off.
+func (m *Machine) askedAt(w *hello) time.Time {
+	if m.regime == RegimeEcho {
+		return w.at
+	}
+	return w.first
 }
 
 // knocks says once that somebody wants into a group that is locked.

@@ -18,7 +18,7 @@ type hello struct {
 	leaf envelope.SottoLeaf
 	ref  envelope.Ref
 	at   time.Time
-	// first is when its session first asked for the same: who said it again is not put off.
+	// first is when its session first asked for the same.
 	first time.Time
 
 	checked bool // verified, or found false
