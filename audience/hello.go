@@ -169,7 +169,7 @@ func (m *Machine) sayHello(now time.Time, p *place, reason envelope.HelloReason,
 	}
 	if f := p.heaviest(now); f != nil && p.group == nil && toAll {
 		// One group is asked, not all: two that add us would each count on us.
-		to = m.asked(p, f, to)
+		to = m.adders(p, f, to)
 		f.asked(now)
 	}
 	tries, placed := 0, time.Time{}
@@ -204,10 +204,10 @@ func (m *Machine) sayHello(now time.Time, p *place, reason envelope.HelloReason,
 	m.again = true
 }
 
-// asked are those of to who are asked to add us to a group: its members, as far as they
+// adders are those of to who are asked to add us to a group: its members, as far as they
 // have shown themselves. Where objects are texts that is hardly anybody, and whose turn it
 // is may not be among them: there also those who speak for no other.
-func (m *Machine) asked(p *place, f *foreign, to []uint32) []uint32 {
+func (m *Machine) adders(p *place, f *foreign, to []uint32) []uint32 {
 	if m.regime == RegimeEcho {
 		return f.speakers(p)
 	}

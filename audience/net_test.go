@@ -541,9 +541,13 @@ func together(list ...*person) bool {
 		return true
 	}
 	first, ok := list[0].home()
-	if !ok || len(first.Leaves) != len(list) {
-		return false
-	}
+	return ok && len(first.Leaves) == len(list) && shared(list...)
+}
+
+// shared reports whether these people share an epoch with the same keys, whoever else
+// has a leaf in it.
+func shared(list ...*person) bool {
+	first, _ := list[0].home()
 	for _, p := range list {
 		e, ok := p.home()
 		if !ok || e.Group != first.Group || e.Epoch != first.Epoch || e.Context != first.Context || !slices.Equal(e.Leaves, first.Leaves) {
