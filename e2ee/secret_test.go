@@ -82,6 +82,10 @@ func TestPhraseNormalization(t *testing.T) {
 			t.Errorf("%q is taken for machine-made", same)
 		}
 	}
+	// Its length is that of its NFC: U+0344 is one character as typed and two there.
+	if s := parse(t, "\u0344sevenc"); s.MachineMade() {
+		t.Error("eight characters in NFC are taken for machine-made")
+	}
 	if testing.Short() {
 		return
 	}
