@@ -233,6 +233,31 @@ func TestPartsResent(t *testing.T) {
 	}
 }
 
+// TestRemoveBeforeAged: a Remove waits for no long object either, however long ago that has
+// begun.
+func TestRemoveBeforeAged(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		model
+	}{{"uMurmur", umurmur()}, {"no echo", measured(false)}, {"echo", measured(true)}} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, tt.model, 1, 2)
+			w.send(1, 1, object(envelope.KindMLSMessage, 1, 60_000), carrier.PriorityAdd, 2)
+			w.run(8 * time.Second)
+			asked := w.now
+			w.send(1, 2, object(envelope.KindMLSMessage, 2, 1200), carrier.PriorityRemove, 2)
+			w.run(3 * time.Minute)
+			at, ok := w.members[1].delivered[2]
+			if took := at.Sub(asked); !ok || took > 2*time.Second {
+				t.Errorf("a Remove is there: %v, after %v", ok, took)
+			}
+			if _, ok := w.members[1].delivered[1]; !ok {
+				t.Error("the long object never is")
+			}
+		})
+	}
+}
+
 // TestPriorityBetweenParts: what is urgent does not wait for the parts of what
 // is not, and no more than four objects are unfinished at a time.
 func TestPriorityBetweenParts(t *testing.T) {

@@ -143,7 +143,7 @@ func (c *Carrier) choose(p path) (t *transfer, w *waiting) {
 		}
 	}
 	w = c.queues[p].peek()
-	if w == nil || t != nil && c.urgency(t) <= int(w.prio) || len(c.open) >= maxInFlight {
+	if w == nil || t != nil && c.urgency(t) <= 2*int(w.prio) || len(c.open) >= maxInFlight {
 		return t, nil
 	}
 	most := maxOpenCommon
@@ -156,13 +156,13 @@ func (c *Carrier) choose(p path) (t *transfer, w *waiting) {
 	return nil, w
 }
 
-// urgency is the priority of something under way, or less for what has begun
-// long ago.
+// urgency is twice the priority of something under way. What has begun long ago goes
+// before all but Removes.
 func (c *Carrier) urgency(t *transfer) int {
 	if t.next > 0 && c.now.Sub(t.begun) >= agedAfter {
-		return -1
+		return min(2*int(t.prio), 2*int(PriorityRemove)+1)
 	}
-	return int(t.prio)
+	return 2 * int(t.prio)
 }
 
 // cancel forgets a Send that nobody wants any more.
