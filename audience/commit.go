@@ -128,6 +128,9 @@ func (m *Machine) mayAdd(now time.Time, g *group, q *peer, w *hello) bool {
 	if old == nil {
 		return g.ext.Flags&envelope.FlagLocked == 0 && (len(g.leaves) < maxMembers)
 	}
+	if w.checked && !mayReplace(old, w) {
+		return false // while it is here; else ranks would be due for what none may commit
+	}
 	if w.Reason == envelope.HelloJoin && old.gone.IsZero() && !old.leaving && bytes.Equal(w.kp.LeafNode.SignatureKey, old.key) &&
 		!old.heard.IsZero() && now.Sub(old.heard) <= m.window() {
 		// It is in, on this very connection, and follows: somebody plays its Hello again.
@@ -183,7 +186,7 @@ func (m *Machine) turn(now time.Time, g *group, n needs) time.Time {
 		earliest(t.Add(rank))
 	}
 	if len(n.adds) > 0 {
-		earliest(latest(since(n.addAt.Add(batchAdds)), g.committed.Add(m.addPause(g))).Add(m.addWait(now, g)))
+		earliest(latest(since(n.addAt.Add(batchAdds)), g.committed.Add(m.addPause(g))).Add(m.addWait(now, g, n.addAt)))
 	}
 	if n.lock {
 		earliest(g.committed.Add(commitEvery))
@@ -232,6 +235,7 @@ func (m *Machine) commit(now time.Time, g *group, n needs) {
 		}
 		old := g.bySession(q.session)
 		if old != nil && !slices.Contains(d.removes, old) && !mayReplace(old, w.hello) {
+			w.refused = true
 			continue
 		}
 		if g.ext.Admission != envelope.AdmitPresent && (old == nil || old.who.Identity != w.who.Identity) && (m.cfg.Admit == nil || !m.cfg.Admit(w.who)) {

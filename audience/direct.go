@@ -122,12 +122,50 @@ func (m *Machine) idlest(now time.Time) (idlest *group) {
 	return idlest
 }
 
-// declines says that we run Sotto to who asked for a KeyPackage and gets none: without
-// an answer we would seem to have none, and what is for us could leave in clear.
-func (m *Machine) declines(now time.Time, q *peer) {
-	if m.regime == RegimeEcho && q.declined.take(now) { // elsewhere only who has shown it is asked
-		m.sendPresence(now, []uint32{q.session})
+// asked notes that a stranger asked for a KeyPackage, and is to hear that we run Sotto: if
+// none comes, or comes late, we would seem to have none, and what is for us could leave in
+// clear. Where objects are texts only who has shown Sotto is asked.
+func (m *Machine) asked(now time.Time, q *peer) {
+	if m.regime == RegimeEcho && !m.isMember(q.session) && !slices.Contains(m.askers, q.session) && q.told.take(now) {
+		m.askers = append(m.askers, q.session)
+		m.again = true
 	}
+}
+
+// runAsked tells all of them at once, before what else we have to say to strangers, and
+// once a second at most: many could ask.
+func (m *Machine) runAsked(now time.Time) {
+	if len(m.askers) == 0 || !m.reached(now, m.toldAt.Add(toldEvery)) {
+		return
+	}
+	to := m.askers
+	m.askers, m.toldAt = nil, now
+	slices.Sort(to)
+	m.send(to, m.ownPresence(), PriorityWelcome, false, sent{})
+}
+
+// isMember reports whether a session is in the group of one of our places.
+func (m *Machine) isMember(session uint32) bool {
+	for _, g := range m.groups {
+		if g.place != nil && g.bySession(session) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// mayReply bounds the KeyPackages that are sent for requests. Each is several messages,
+// in the line of what our groups need.
+func (m *Machine) mayReply(now time.Time, session uint32) bool {
+	b, rate := &m.replies, strangersReply
+	if m.isMember(session) {
+		b, rate = &m.memberReplies, membersReply
+	}
+	b.rate, b.burst = rate, repliesBurst
+	if m.regime != RegimeEcho {
+		b.rate, b.burst = replyEvery, repliesBurst/3
+	}
+	return b.take(now)
 }
 
 // receivedRequest answers with a KeyPackage that may join this group only, one per
@@ -139,9 +177,9 @@ func (m *Machine) receivedRequest(now time.Time, q *peer, o envelope.Object) {
 		return
 	}
 	m.seesSotto(q)
+	m.asked(now, q)
 	if !m.supports(mls.CipherSuite(r.Suite)) || m.groups[r.Group] != nil {
 		m.stats.Unknown++
-		m.declines(now, q)
 		return
 	}
 	b := m.requests[q.session]
@@ -149,9 +187,8 @@ func (m *Machine) receivedRequest(now time.Time, q *peer, o envelope.Object) {
 		b = &bucket{rate: replyEvery, burst: 3}
 		m.requests[q.session] = b
 	}
-	if !m.roomForDirect(now) || !b.take(now) {
+	if !m.roomForDirect(now) || !b.take(now) || !m.mayReply(now, q.session) {
 		m.stats.Limited++
-		m.declines(now, q)
 		return
 	}
 	m.limitReplies()
@@ -161,7 +198,8 @@ func (m *Machine) receivedRequest(now time.Time, q *peer, o envelope.Object) {
 	}
 	reply := envelope.KeyPackageReply{Request: o.Ref(), KeyPackage: own.KeyPackage.Marshal()}
 	m.emit(Expect{From: q.session, Kind: envelope.KindWelcome})
-	m.send([]uint32{q.session}, envelope.Object{Kind: envelope.KindKeyPackageReply, Body: reply.Append(nil)}, PriorityHello, false, sent{})
+	out := envelope.Object{Kind: envelope.KindKeyPackageReply, Body: reply.Append(nil)}
+	m.offers[len(m.offers)-1].token = m.send([]uint32{q.session}, out, PriorityHello, false, sent{purpose: forNews})
 }
 
 // limitReplies makes room for one more KeyPackage that was asked for: the oldest of
@@ -183,6 +221,9 @@ func (m *Machine) limitReplies() {
 		if o.place == nil && (last < 0 || has[o.to] > has[m.offers[last].to]) {
 			last = i // they stand in the order of their age
 		}
+	}
+	if o := m.offers[last]; m.waits(o.token) {
+		m.cancel(o.token)
 	}
 	m.offers[last].own.Wipe()
 	m.offers = slices.Delete(m.offers, last, last+1)
@@ -229,6 +270,7 @@ func (m *Machine) receivedReply(now time.Time, q *peer, body []byte) {
 // runDirect founds the groups for which everybody has answered, and gives those up
 // that wait too long.
 func (m *Machine) runDirect(now time.Time) {
+	m.runAsked(now)
 	tokens := make([]uint64, 0, len(m.direct))
 	for t := range m.direct {
 		tokens = append(tokens, t)

@@ -55,6 +55,8 @@ func (m *Machine) begin(now time.Time, g *group, b begun) {
 		g.beaconAt = now
 	case m.rank(now, g) < 3:
 		g.beaconAt, g.proves = now.Add(between(0, beaconSoon)), true
+	case m.regime != RegimeEcho && m.waits(g.beacon.token):
+		g.beaconAt = now // one of a former epoch has not left: who has joined since would take it for a fork
 	case g.beaconAt.IsZero():
 		g.beaconAt = now.Add(m.beaconPace(now, g))
 	}

@@ -84,6 +84,9 @@ type leaf struct {
 	rank     [32]byte  // in this epoch
 	behindAt time.Time // since when its Beacons show it behind us; zero: not
 	resent   time.Time // when a Commit that it missed was sent to it again
+	// Its Wants are answered up to this epoch, and were last then.
+	answered   uint64
+	answeredAt time.Time
 }
 
 // silentAt is when a leaf that gives no sign of life is removed. One that never
@@ -280,15 +283,21 @@ func (m *Machine) drop(g *group, why LostReason, by uint32) {
 	if g.pending != nil {
 		m.discard(g)
 	}
-	if m.waits(g.beacon.token) && m.regime != RegimeEcho {
-		m.cancel(g.beacon.token)
-	}
+	m.cancelBeacon(g)
 	g.mls.Wipe()
 	delete(m.groups, g.id)
 	if g.place != nil && g.place.group == g {
 		g.place.group = nil
 	}
 	m.emit(Lost{Group: g.id, Place: g.index(), Reason: why, By: by})
+}
+
+// cancelBeacon takes a Beacon back that waits where each object is a text: nothing of the
+// group is to be said any more.
+func (m *Machine) cancelBeacon(g *group) {
+	if m.regime != RegimeEcho && m.waits(g.beacon.token) {
+		m.cancel(g.beacon.token)
+	}
 }
 
 // runGroups does what is due in each group.

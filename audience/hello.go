@@ -19,7 +19,8 @@ type hello struct {
 	ref  envelope.Ref
 	at   time.Time
 	// first is when its session first asked for the same.
-	first time.Time
+	first   time.Time
+	refused bool // it was looked at, and nobody may commit it: what is said again is anew
 
 	checked bool // verified, or found false
 	sound   mls.VerifiedKeyPackage
@@ -88,6 +89,7 @@ type offer struct {
 	place *place           // nil for a direct group
 	group envelope.GroupID // the only one that it may join; zero for any
 	to    uint32           // who asked for it
+	token uint64           // of the reply with it
 }
 
 func (p *place) stopJoining() { p.joining = nil }
@@ -348,7 +350,7 @@ func (m *Machine) receivedHello(now time.Time, q *peer, body []byte) {
 		q.wishes = map[helloSlot]*hello{}
 	}
 	first := now
-	if w := q.wishes[slotOf(leaf)]; w != nil && w.Reason == h.Reason && now.Sub(w.at) <= helloLife {
+	if w := q.wishes[slotOf(leaf)]; w != nil && w.Reason == h.Reason && !w.refused && now.Sub(w.at) <= helloLife {
 		first = w.first
 	}
 	q.wishes[slotOf(leaf)] = &hello{

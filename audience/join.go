@@ -275,6 +275,7 @@ func (m *Machine) replaced(old *group) {
 	if old.pending != nil {
 		m.discard(old)
 	}
+	m.cancelBeacon(old)
 	old.mls.Wipe()
 	delete(m.groups, old.id)
 	old.place.group = nil

@@ -26,13 +26,17 @@ const (
 	maxBodyBytes     = 512 << 10
 	maxStatements    = 1024
 
-	helloEvery    = time.Second
-	helloBurst    = 3
-	wantEvery     = time.Second
-	replyEvery    = 10 * time.Second
-	maxReplies    = 8
-	maxOffers     = 4 // KeyPackages out for one place
-	commitsPerSec = 4
+	helloEvery     = time.Second
+	helloBurst     = 3
+	wantEvery      = time.Second
+	replyEvery     = 10 * time.Second
+	strangersReply = 5 * time.Second // to all of them together
+	membersReply   = 3 * time.Second
+	repliesBurst   = 24
+	maxReplies     = 8
+	toldEvery      = time.Second
+	maxOffers      = 4 // KeyPackages out for one place
+	commitsPerSec  = 4
 )
 
 // Times of the protocol.
@@ -67,6 +71,8 @@ const (
 	refSkip         = 3 * time.Second
 	wantPace        = time.Second
 	wantStep        = 400 * time.Millisecond
+	againText       = 30 * time.Second // until a Want for what was sent before is answered where objects are texts
+	againTextKiB    = 6 * time.Second  // and for each KiB of the Commit
 	beaconEvery     = 10 * time.Second
 	beaconEveryN    = 30 * time.Second
 	beaconSoon      = 300 * time.Millisecond

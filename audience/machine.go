@@ -41,12 +41,15 @@ type connection struct {
 	offers   []*offer // KeyPackages of ours that are out
 	presence news
 
-	verified bucket // signatures of strangers who want in
-	answered bucket // what answers us: Welcomes, and KeyPackages that were asked for
-	requests map[uint32]*bucket
-	wants    map[uint32]*bucket
-	bodies   bodies
-	beacons  uint32 // our own so far, in whatever group: their seq
+	verified               bucket // signatures of strangers who want in
+	answered               bucket // what answers us: Welcomes, and KeyPackages that were asked for
+	requests               map[uint32]*bucket
+	replies, memberReplies bucket    // KeyPackages for strangers, and for members of our groups
+	askers                 []uint32  // strangers who asked for one, and are to hear that we run Sotto
+	toldAt                 time.Time // when we last told such
+	wants                  map[uint32]*bucket
+	bodies                 bodies
+	beacons                uint32 // our own so far, in whatever group: their seq
 }
 
 // Stats counts what was dropped, and what was done.

@@ -119,15 +119,18 @@ func (m *Machine) tell(now time.Time, n *news, to []uint32, o envelope.Object, p
 
 // sendPresence tells sessions that we run Sotto.
 func (m *Machine) sendPresence(now time.Time, to []uint32) {
-	if len(to) == 0 {
-		return
+	if len(to) > 0 {
+		m.tell(now, &m.presence, to, m.ownPresence(), PriorityHello)
 	}
+}
+
+func (m *Machine) ownPresence() envelope.Object {
 	b := envelope.Presence{MaxVersion: 1, Suites: m.suites(), Wish: envelope.WishIfAll}
 	if m.want {
 		b.Wish = envelope.WishProtect
 	}
 	rand.Read(b.Nonce[:])
-	m.tell(now, &m.presence, to, envelope.Object{Kind: envelope.KindPresence, Body: b.Append(nil)}, PriorityHello)
+	return envelope.Object{Kind: envelope.KindPresence, Body: b.Append(nil)}
 }
 
 func (m *Machine) suites() []uint16 {

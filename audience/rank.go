@@ -55,7 +55,10 @@ func (m *Machine) rank(now time.Time, g *group) int { return m.rankOf(now, g, g.
 // a newcomer often is in an epoch that has ended: the Commits since then came before its
 // Welcome, or wait in the queues of others. So those go first who were here before. Who
 // leaves is removed by whoever has the rank: that must not wait.
-func (m *Machine) addWait(now time.Time, g *group) time.Duration {
+//
+// Who is a newcomer is looked at for the time when somebody asked to be added, not for now:
+// else who ceases to be one would commit what others have just committed.
+func (m *Machine) addWait(now time.Time, g *group, asked time.Time) time.Duration {
 	var later time.Duration
 	switch m.regime {
 	case RegimeTextEcho:
@@ -65,7 +68,7 @@ func (m *Machine) addWait(now time.Time, g *group) time.Duration {
 	default:
 		return time.Duration(m.rank(now, g)) * m.rankPause()
 	}
-	if !g.joinedAt.IsZero() && now.Sub(g.joinedAt) < confirmWindow {
+	if !g.joinedAt.IsZero() && asked.Sub(g.joinedAt) < confirmWindow {
 		return later + time.Duration(m.rank(now, g))*m.rankPause()
 	}
 	before := 0
@@ -73,7 +76,7 @@ func (m *Machine) addWait(now time.Time, g *group) time.Duration {
 		if l.index == g.own {
 			break
 		}
-		if !l.assumed.IsZero() || now.Sub(l.added) >= confirmWindow {
+		if !l.assumed.IsZero() || asked.Sub(l.added) >= confirmWindow {
 			before++
 		}
 	}

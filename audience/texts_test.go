@@ -308,3 +308,167 @@ func TestTextsFirstHello(t *testing.T) {
 		h.until(8*time.Second, "in", func() bool { e, _ := x.home(); return len(e.Leaves) == len(all)+1 })
 	}
 }
+
+// TestTextsOldBeacons: members have so much to say that a Beacon waits for ten seconds and
+// more. Who joins meanwhile takes none of a former epoch for a fork.
+func TestTextsOldBeacons(t *testing.T) {
+	for _, regime := range []audience.Regime{audience.RegimeNoEcho, audience.RegimeTextEcho} {
+		t.Run(fmt.Sprint(regime), func(t *testing.T) {
+			told := 0
+			for seed := range uint64(40) {
+				h, all := meeting(t, 4000+seed, regime, mls.InsecureSuite(t), 6)
+				h.run(80 * time.Second)
+				h.texts = true
+				h.run(time.Duration(80_000+h.rng.IntN(20_000)) * time.Millisecond)
+				for _, p := range all {
+					for range 10 {
+						p.queue = append(p.queue, audience.Send{
+							To: []uint32{all[0].session}, Object: envelope.Object{Kind: envelope.KindSecretText, Body: []byte{1}}, Priority: audience.PriorityText,
+						})
+					}
+					p.nextOut()
+				}
+				x := h.arrive(3)
+				h.run(40 * time.Second)
+				told += x.count(audience.NoticeFork)
+			}
+			if told > 0 {
+				t.Errorf("%d of 40 are told of a fork", told)
+			}
+		})
+	}
+}
+
+// TestTextsWants: a member asks for every Commit there is, again and again. Where objects
+// are texts each is sent again once, and then one in half a minute.
+func TestTextsWants(t *testing.T) {
+	for _, regime := range []audience.Regime{audience.RegimeNoEcho, audience.RegimeTextEcho} {
+		t.Run(fmt.Sprint(regime), func(t *testing.T) {
+			h, all := meeting(t, 920, regime, mls.InsecureSuite(t), 8)
+			h.run(80 * time.Second)
+			eve := all[3]
+			home, _ := eve.home()
+			commits := 0
+			var answered map[uint32]int
+			h.meddle = func(from, to uint32, o envelope.Object) []time.Duration {
+				switch {
+				case isCommit(o) && to == eve.session && answered != nil:
+					commits++
+					answered[from]++
+					return nil
+				case from == eve.session && o.Kind == envelope.KindBeacon:
+					return nil // else they see that it is where they are
+				}
+				return []time.Duration{h.delay()}
+			}
+			for range 8 { // as many epochs
+				h.arrive(3)
+				h.run(5 * time.Second)
+			}
+			answered = map[uint32]int{}
+			for range 60 {
+				for epoch := eve.epoch() - min(8, eve.epoch()); epoch < eve.epoch(); epoch++ {
+					want := envelope.Want{Group: home.Group, Epoch: epoch}
+					for _, p := range all {
+						if p != eve {
+							p.handle(audience.Received{From: eve.session, Object: envelope.Object{Kind: envelope.KindWant, Body: want.Append(nil)}})
+						}
+					}
+					h.run(125 * time.Millisecond)
+				}
+			}
+			if t.Logf("%d answers", commits); commits == 0 || commits > 8*3+2*3 {
+				t.Error("want each once from its author and two others, and a few")
+			}
+			for from, n := range answered {
+				if n > 8+2 {
+					t.Errorf("%d sends %d Commits again in a minute", from, n)
+				}
+			}
+		})
+	}
+}
+
+// TestTextsHelloOfAnother: in the name of a member, which says no Beacons, somebody with
+// another identity asks to be added, again and again. Nobody may do that while the member is
+// here, and it makes nobody add others out of turn.
+func TestTextsHelloOfAnother(t *testing.T) {
+	for _, regime := range []audience.Regime{audience.RegimeNoEcho, audience.RegimeTextEcho} {
+		t.Run(fmt.Sprint(regime), func(t *testing.T) {
+			forks, seeds := 0, uint64(64)
+			if testing.Short() {
+				seeds = 8
+			}
+			for seed := range seeds {
+				forks += helloOfAnother(t, 3000+seed, regime)
+			}
+			if t.Logf("told of %d forks", forks); forks > 3 {
+				t.Error("more than without it")
+			}
+		})
+	}
+}
+
+func helloOfAnother(t *testing.T, seed uint64, regime audience.Regime) (forks int) {
+	h, all := meeting(t, seed, regime, mls.InsecureSuite(t), 8)
+	h.run(80 * time.Second)
+	eve := all[3]
+	double := h.double(h.newPerson(3), eve.session)
+	double.Handle(h.now, regime)
+	double.Handle(h.now, audience.World{
+		Places: []audience.Place{{Channel: 3, Closure: []uint32{3}, Hearers: []audience.Hearer{{Session: all[0].session}}}},
+		People: []uint32{all[0].session},
+	})
+	double.Handle(h.now, audience.Join{Want: true})
+	presence := envelope.Presence{MaxVersion: 1, Suites: []uint16{uint16(h.suites[0])}, Wish: envelope.WishProtect}
+	double.Handle(h.now, audience.Received{From: all[0].session, Object: envelope.Object{Kind: envelope.KindPresence, Body: presence.Append(nil)}})
+	list := slices.Clone(all)
+	var hello envelope.Object
+	for at := h.now; hello.Kind == 0; {
+		if at = at.Add(10 * time.Millisecond); at.Sub(h.now) > 3*time.Second {
+			t.Fatal("no Hello")
+		}
+		double.Handle(at, nil)
+		for _, o := range outputs(double, envelope.KindHello) {
+			hello = o.Object
+		}
+	}
+	h.meddle = func(from, to uint32, o envelope.Object) []time.Duration {
+		if from == eve.session && o.Kind == envelope.KindBeacon {
+			return nil
+		}
+		return []time.Duration{h.delay()}
+	}
+	var alive, say func()
+	alive = func() { // it speaks
+		for _, p := range list {
+			e, ok := p.home()
+			for _, l := range e.Leaves {
+				if ok && p != eve && l.Session == eve.session {
+					p.handle(audience.Proof{Group: e.Group, Epoch: e.Epoch, Leaf: l.Index})
+				}
+			}
+		}
+		h.at(time.Second, alive)
+	}
+	say = func() {
+		for _, i := range h.rng.Perm(len(list)) {
+			if p := list[i]; p != eve {
+				p.handle(audience.Received{From: eve.session, Object: hello})
+			}
+		}
+		h.at(50*time.Second, say)
+	}
+	h.at(0, alive)
+	h.at(0, say)
+	h.run(40 * time.Second)
+	for range 5 {
+		h.run(time.Duration(8000+h.rng.IntN(2000)) * time.Millisecond)
+		list = append(list, h.arrive(3))
+		h.until(45*time.Second, "together", func() bool { return together(list...) })
+	}
+	for _, p := range list {
+		forks += p.count(audience.NoticeFork)
+	}
+	return forks
+}

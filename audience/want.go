@@ -92,7 +92,9 @@ func (m *Machine) runWants(now time.Time, g *group) {
 	var rest []wanted
 	for _, w := range g.answers {
 		if m.reached(now, w.at) {
-			m.sendAgain(now, g, w)
+			if m.mayAnswer(now, g, w) {
+				m.sendAgain(now, g, w)
+			}
 		} else {
 			rest = append(rest, w)
 		}
@@ -124,8 +126,8 @@ func (m *Machine) rejoin(now time.Time, g *group, reason envelope.HelloReason, t
 	p.reason, p.known, p.epoch = envelope.HelloJoin, envelope.GroupID{}, 0
 }
 
-// receivedWant: somebody misses a Commit. Its author answers at once, the others
-// by rank, as long as no Beacon shows that it has caught up.
+// receivedWant: somebody misses a Commit. Its author answers at once, the others by rank
+// (two of them where objects are texts), as long as no Beacon shows that it has caught up.
 func (m *Machine) receivedWant(now time.Time, q *peer, body []byte) {
 	w, err := envelope.ParseWant(body)
 	if err != nil {
@@ -155,6 +157,9 @@ func (m *Machine) receivedWant(now time.Time, q *peer, body []byte) {
 			}
 			at := now
 			if c.author != m.session {
+				if m.regime != RegimeEcho && m.rank(now, g) > 1 {
+					return // one answer is several texts, and nobody sees those of others
+				}
 				at = now.Add(time.Duration(m.rank(now, g)+1) * wantStep)
 			}
 			g.answers = append(g.answers, wanted{session: q.session, epoch: c.epoch, at: at, byRef: w.Group.IsZero()})
@@ -164,6 +169,31 @@ func (m *Machine) receivedWant(now time.Time, q *peer, body []byte) {
 			return
 		}
 	}
+}
+
+// mayAnswer bounds what one member can make us send again: each Commit once as it comes
+// further, and another only after a while, which where objects are texts is long for a
+// long one.
+func (m *Machine) mayAnswer(now time.Time, g *group, w wanted) bool {
+	l := g.bySession(w.session)
+	if l == nil {
+		return false
+	}
+	pause := behindPatience
+	if m.regime != RegimeEcho {
+		pause = againText
+		for _, c := range g.log {
+			if c.epoch == w.epoch {
+				pause += time.Duration(len(c.object.Body)>>10) * againTextKiB
+			}
+		}
+	}
+	if w.epoch < l.answered && now.Sub(l.answeredAt) < pause {
+		m.stats.Limited++
+		return false
+	}
+	l.answered, l.answeredAt = max(l.answered, w.epoch+1), now
+	return true
 }
 
 // sendAgain brings a Commit of the log to one who misses it, unless it has caught

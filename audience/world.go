@@ -61,7 +61,7 @@ type peer struct {
 	hellos    bucket
 	presences bucket
 	beacons   bucket
-	declined  bucket
+	told      bucket
 }
 
 // setWorld takes over who is where.
@@ -77,7 +77,7 @@ func (m *Machine) setWorld(now time.Time, w World) {
 				presences: bucket{rate: helloEvery, burst: 2 * helloBurst}, // one in voice is three packets
 				beacons:   bucket{rate: time.Second / 2, burst: 6},
 				repeats:   bucket{rate: answerRepeat, burst: 3},
-				declined:  bucket{rate: helloEvery, burst: 3},
+				told:      bucket{rate: replyEvery, burst: 2},
 			}
 		}
 	}
